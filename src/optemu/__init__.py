@@ -1,0 +1,3 @@
+"""optemu: OP-TEE without the board."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,132 @@
+"""optemu.toml: what this board is made of. Every key has a default; an unknown key is an error."""
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+
+LOG_LEVELS = {"none": 0, "error": 1, "info": 2, "debug": 3, "flow": 4}
+
+
+class ConfigError(ValueError):
+    """Says which file, which key, and what would be right."""
+
+
+@dataclass(slots=True)
+class Config:
+    """The board's settings, as in optemu.toml (flat tables ``[board]``, ``[tee]``, ``[normal_world]``)."""
+
+    # [board]
+    huk: bytes = bytes(16)
+    """Hardware unique key, 16 bytes; zeros as on upstream's QEMU platform (core/kernel/otp_stubs.c)."""
+    die_id: bytes = b"\xbe\xef" * 16
+    """Die id, as upstream's default reads it."""
+    seed: int | None = None
+    clock_offset: int = 0
+    monitor: str = "armv8"
+    # [tee]
+    threads: int = 4
+    log_level: str = "info"
+    ta_keys: list[Path] = field(default_factory=list)
+    """PEM files with public keys that TA images may be signed with, instead of the default ones."""
+    # [normal_world]
+    ta_dirs: list[Path] = field(default_factory=list)
+    state: Path | None = None
+    reg_mem: bool = False
+    """Offer TEE_GEN_CAP_REG_MEM; without it clients share memory for real (SHM_ALLOC), with it by copying."""
+
+    def tee_dir(self) -> Path:
+        """What a board has in /var/lib/tee."""
+        return (self.state or default_state()) / "tee"
+
+    def trusted_keys(self) -> list[tuple[str, bytes]]:
+        """(name, PEM) of every key an image may be signed with."""
+        if self.ta_keys:
+            return [(path.name, path.read_bytes()) for path in self.ta_keys]
+        keys = resources.files("optemu.board").joinpath("keys")
+        found = sorted((k for k in keys.iterdir() if k.name.endswith(".pem")), key=lambda k: k.name)
+        return [(key.name, key.read_bytes()) for key in found]
+
+
+def default_state() -> Path:
+    """``$XDG_STATE_HOME/optemu``, by default ``~/.local/state/optemu``."""
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "optemu"
+
+
+_TABLES = {
+    "board": ("huk", "die_id", "seed", "clock_offset", "monitor"),
+    "tee": ("threads", "log_level", "ta_keys"),
+    "normal_world": ("ta_dirs", "state", "reg_mem"),
+}
+
+
+def load(path: Path) -> Config:
+    """Read ``path``; ConfigError names the file and the key that is wrong. Relative paths count from the file."""
+    try:
+        with path.open("rb") as f:
+            document = tomllib.load(f)
+    except (OSError, tomllib.TOMLDecodeError) as e:
+        raise ConfigError(f"{path}: {e}") from e
+    config = Config()
+    for table, entries in document.items():
+        known = _TABLES.get(table)
+        if known is None or not isinstance(entries, dict):
+            raise ConfigError(f"{path}: no table [{table}]; there are [{'], ['.join(_TABLES)}]")
+        for key, value in entries.items():
+            if key not in known:
+                raise ConfigError(f"{path}: [{table}] has no key {key!r}; it has {', '.join(known)}")
+            setattr(config, key, _convert(path, table, key, value))
+    return config
+
+
+def _convert(path: Path, table: str, key: str, value: object) -> object:
+    wrong = ConfigError(f"{path}: [{table}] {key} = {value!r}: expected {_EXPECTED[key]}")
+    match key:
+        case "huk" | "die_id":
+            try:
+                raw = bytes.fromhex(value) if isinstance(value, str) else b""
+            except ValueError:
+                raise wrong from None
+            if len(raw) != (16 if key == "huk" else 32):
+                raise wrong
+            return raw
+        case "seed" | "clock_offset":
+            if type(value) is int:
+                return value
+        case "threads":
+            if type(value) is int and 1 <= value <= 256:
+                return value
+        case "monitor":
+            if value in ("armv8", "armv7"):
+                return value
+        case "log_level":
+            if value in LOG_LEVELS:
+                return value
+        case "reg_mem":
+            if isinstance(value, bool):
+                return value
+        case "state":
+            if isinstance(value, str):
+                return path.parent / Path(value).expanduser()
+        case "ta_dirs" | "ta_keys":
+            if isinstance(value, list) and all(isinstance(v, str) for v in value):
+                return [path.parent / Path(v).expanduser() for v in value]
+    raise wrong
+
+
+_EXPECTED = {
+    "huk": "32 hexadecimal digits",
+    "die_id": "64 hexadecimal digits",
+    "seed": "a whole number",
+    "clock_offset": "seconds, a whole number",
+    "monitor": '"armv8" or "armv7"',
+    "threads": "1 to 256",
+    "log_level": '"' + '", "'.join(LOG_LEVELS) + '"',
+    "ta_keys": "a list of PEM files",
+    "ta_dirs": "a list of directories",
+    "state": "a directory",
+    "reg_mem": "true or false",
+}
+assert set(_EXPECTED) == {f.name for f in fields(Config)}

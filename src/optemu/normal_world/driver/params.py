@@ -1,0 +1,58 @@
+"""Parameters inside the driver: struct tee_param, between ioctl parameters and message parameters."""
+
+import errno
+
+from optemu.abi import optee_msg
+from optemu.abi import tee_ioctl as ioc
+from optemu.normal_world.driver.tee_shm import TeeShm
+
+VALUES = frozenset((1, 2, 3))
+MEMREFS = frozenset((5, 6, 7))
+OUTPUTS = frozenset((2, 3, 6, 7))
+
+
+class TeeParam:
+    """``attr`` and (a, b, c) of a value, or (shm_offs, size, -) of a memory reference to ``shm``."""
+
+    __slots__ = ("a", "attr", "b", "c", "shm")
+
+    def __init__(self, attr: int, a: int = 0, b: int = 0, c: int = 0, shm: TeeShm | None = None) -> None:
+        self.attr = attr
+        self.a = a
+        self.b = b
+        self.c = c
+        self.shm = shm
+
+
+def to_msg_param(p: TeeParam) -> tuple[int, int, int, int]:
+    """optee_to_msg_param: attr and the three numbers of a struct optee_msg_param; OSError(EINVAL)."""
+    if p.attr in MEMREFS:
+        if p.shm is None:
+            tmem = p.attr + optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_INPUT - ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT
+            return tmem, 0, p.b, 0
+        return p.attr, p.a, p.b, p.shm.cookie
+    if p.attr in VALUES:
+        return p.attr, p.a, p.b, p.c
+    if p.attr == ioc.TEE_IOCTL_PARAM_ATTR_TYPE_NONE:
+        return 0, 0, 0, 0
+    raise OSError(errno.EINVAL, f"parameter attribute 0x{p.attr:x}")
+
+
+def from_msg_param(attr: int, a: int, b: int, c: int, by_cookie: dict[int, TeeShm]) -> TeeParam:
+    """optee_from_msg_param, for what the secure world sends; OSError(EINVAL)."""
+    kind = attr & optee_msg.OPTEE_MSG_ATTR_TYPE_MASK
+    if kind == 0:
+        return TeeParam(0)
+    if kind in VALUES:
+        return TeeParam(kind, a, b, c)
+    registered = kind in MEMREFS
+    if not registered and not 9 <= kind <= 11:
+        raise OSError(errno.EINVAL, f"message parameter attribute 0x{attr:x}")
+    if not registered:
+        kind -= 4
+    if not c:
+        return TeeParam(kind, 0, b)
+    shm = by_cookie.get(c)
+    if shm is None:
+        raise OSError(errno.EINVAL, f"the secure world names shared memory 0x{c:x}, which does not exist")
+    return TeeParam(kind, a if registered else a - shm.region.base, b, 0, shm)

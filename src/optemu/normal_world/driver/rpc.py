@@ -1,0 +1,284 @@
+"""What the secure world asks of the driver in the middle of a call. Mirrors drivers/tee/optee/rpc.c and smc_abi.c."""
+
+import errno
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optemu.abi import gp, optee_msg
+from optemu.abi import optee_rpc_cmd as rpc_abi
+from optemu.abi import optee_smc as smc_abi
+from optemu.abi import tee_ioctl as ioc
+from optemu.board.memory import PAGE_SIZE, Region
+from optemu.normal_world.driver import points
+from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam, from_msg_param
+from optemu.normal_world.driver.tee_shm import TeeShm, fill_page_list, page_list_size
+
+if TYPE_CHECKING:
+    from optemu.normal_world.driver.optee import Optee
+    from optemu.normal_world.driver.tee_core import TeeContext
+
+log = logging.getLogger("optemu.driver")
+_MAX_RPC_PARAMS = 16
+_VALUE_IN = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT
+_VALUE_OUT = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT
+SLEEP_SLICE_SECONDS = 0.1
+
+
+class CallContext:
+    """struct optee_call_ctx: what one call keeps from RPC to RPC."""
+
+    __slots__ = ("ctx", "optee", "page_list", "rpc_arg")
+
+    def __init__(self, optee: "Optee", ctx: "TeeContext | None", rpc_arg: memoryview | None) -> None:
+        self.optee = optee
+        self.ctx = ctx
+        self.rpc_arg = rpc_arg
+        self.page_list: Region | None = None
+
+    def finish(self) -> None:
+        """optee_rpc_finalize_call."""
+        if self.page_list is not None:
+            self.optee.board.memory.free(self.page_list)
+            self.page_list = None
+
+    def gone(self) -> bool:
+        return self.optee.caller_is_gone(self.ctx)
+
+
+class RpcArg:
+    """The RPC's message: command and parameters, copied; answers go to ``view``."""
+
+    __slots__ = ("cmd", "params", "view")
+
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
+        head = optee_msg.MSG_ARG.unpack_from(view, 0)
+        self.cmd = head[0]
+        count = head[7]
+        if count > _MAX_RPC_PARAMS or optee_msg.msg_arg_size(count) > len(view):
+            raise OSError(errno.EINVAL, f"an RPC with {count} parameters")
+        self.params = [
+            optee_msg.MSG_PARAM.unpack_from(view, optee_msg.MSG_ARG.size + n * optee_msg.MSG_PARAM.size)
+            for n in range(count)
+        ]
+
+    def set_param(self, n: int, attr: int, a: int, b: int, c: int) -> None:
+        optee_msg.MSG_PARAM.pack_into(
+            self.view, optee_msg.MSG_ARG.size + n * optee_msg.MSG_PARAM.size, attr, a, b, c
+        )
+
+    def answer(self, ret: int) -> None:
+        optee_msg.MSG_ARG_RET.pack_into(self.view, optee_msg.MSG_ARG_RET_OFFSET, ret, gp.TEE_ORIGIN_COMMS)
+
+    def single(self, attr: int) -> tuple[int, int, int] | None:
+        """(a, b, c) of the only parameter when it has that attribute."""
+        if len(self.params) != 1 or self.params[0][0] & optee_msg.OPTEE_MSG_ATTR_TYPE_MASK != attr:
+            return None
+        _, a, b, c = self.params[0]
+        return a, b, c
+
+
+def handle_rpc(call: CallContext, r0: int, r1: int, r2: int, r3: int) -> tuple[int, int, int, int, int, int]:
+    """optee_handle_rpc: serve it; a0 to a5 of the SMC that resumes the secure thread."""
+    optee = call.optee
+    trace = optee.trace
+    if trace.on:
+        trace.enter(points.HANDLE_RPC, r0)
+    back = smc_abi.OPTEE_SMC_CALL_RETURN_FROM_RPC
+    a1 = a2 = a4 = a5 = 0
+    if r0 == smc_abi.OPTEE_SMC_RETURN_RPC_CMD:
+        _rpc_cmd(call, r1 << 32 | r2)
+    elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR:
+        if optee.should_abandon(call.ctx):
+            back = smc_abi.OPTEMU_SMC_CALL_ABANDON
+    elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_ALLOC:
+        if r1 <= PAGE_SIZE:
+            shm = _kernel_buffer(optee, PAGE_SIZE)
+            pa = shm.region.base
+            a1, a2 = pa >> 32, pa & 0xFFFFFFFF
+            a4, a5 = shm.cookie >> 32, shm.cookie & 0xFFFFFFFF
+    elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_FREE:
+        _free_kernel_buffer(optee, r1 << 32 | r2)
+    else:
+        log.warning("Unknown RPC func 0x%x", r0 & 0xFFFF)
+    if trace.on:
+        trace.exit(points.HANDLE_RPC)
+    return back, a1, a2, r3, a4, a5
+
+
+def _kernel_buffer(optee: "Optee", size: int) -> TeeShm:
+    """tee_shm_alloc_priv_buf."""
+    shm = TeeShm(optee.board.memory.allocate(size, secure=False), size, lambda shm: None)
+    optee.by_cookie[shm.cookie] = shm
+    return shm
+
+
+def _free_kernel_buffer(optee: "Optee", cookie: int) -> None:
+    shm = optee.by_cookie.pop(cookie, None)
+    if shm is not None:
+        optee.board.memory.free(shm.region)
+
+
+def _rpc_cmd(call: CallContext, cookie: int) -> None:
+    """handle_rpc_func_cmd: the message is behind the call's own, or in memory named by ``cookie``."""
+    view = call.rpc_arg
+    if view is None:
+        shm = call.optee.by_cookie.get(cookie)
+        if shm is None:
+            log.warning("RPC with an argument in unknown memory 0x%x", cookie)
+            return
+        view = shm.view
+    try:
+        arg = RpcArg(view)
+    except OSError as e:
+        log.warning("RPC refused: %s", e)
+        return
+    row = RPC_COMMANDS.get(arg.cmd)
+    ret = (row.handler if row else _to_supplicant)(call, arg)
+    arg.answer(ret)
+
+
+def _get_time(call: CallContext, arg: RpcArg) -> int:
+    if arg.single(_VALUE_OUT) is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    seconds, nanos = divmod(call.optee.board.clock.wall_ns(), 1_000_000_000)
+    arg.set_param(0, _VALUE_OUT, seconds, nanos, 0)
+    return gp.TEE_SUCCESS
+
+
+def _notification(call: CallContext, arg: RpcArg) -> int:
+    """handle_rpc_func_cmd_wq: a secure thread sleeps here, or wakes another."""
+    value = arg.single(_VALUE_IN)
+    if value is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    what, key, _ = value
+    with call.optee.lock:
+        event = call.optee.notifications.setdefault(key, threading.Event())
+    if what == rpc_abi.OPTEE_RPC_NOTIFICATION_WAIT:
+        event.wait()
+        event.clear()
+    elif what == rpc_abi.OPTEE_RPC_NOTIFICATION_SEND:
+        event.set()
+    else:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    return gp.TEE_SUCCESS
+
+
+def _suspend(call: CallContext, arg: RpcArg) -> int:
+    """handle_rpc_func_cmd_wait: an interruptible sleep."""
+    value = arg.single(_VALUE_IN)
+    if value is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    until = time.monotonic() + min(value[0], 0xFFFFFFFF) / 1000
+    while (left := until - time.monotonic()) > 0:
+        if call.gone():
+            # Asks the TA to end; TEE_Wait sees it as soon as this RPC returns.
+            call.optee.should_abandon(call.ctx)
+            break
+        time.sleep(min(left, SLEEP_SLICE_SECONDS))
+    return gp.TEE_SUCCESS
+
+
+def _shm_alloc(call: CallContext, arg: RpcArg) -> int:
+    value = arg.single(_VALUE_IN)
+    if value is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    kind, size, _ = value
+    if kind == rpc_abi.OPTEE_RPC_SHM_TYPE_APPL:
+        shm = _alloc_suppl(call, size)
+    elif kind == rpc_abi.OPTEE_RPC_SHM_TYPE_KERNEL and 0 < size <= 1 << 24:
+        shm = _kernel_buffer(call.optee, size)
+    else:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    if shm is None:
+        return gp.TEE_ERROR_OUT_OF_MEMORY
+    call.finish()
+    call.page_list = call.optee.board.memory.allocate(page_list_size(shm.region), secure=False)
+    fill_page_list(call.page_list.view, 0, call.page_list.base, shm.region)
+    attr = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT | optee_msg.OPTEE_MSG_ATTR_NONCONTIG
+    arg.set_param(0, attr, call.page_list.base, shm.size, shm.cookie)
+    return gp.TEE_SUCCESS
+
+
+def _alloc_suppl(call: CallContext, size: int) -> TeeShm | None:
+    """optee_rpc_cmd_alloc_suppl: memory that the supplicant allocates and maps."""
+    supp = call.optee.supp
+    param = TeeParam(ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT, rpc_abi.OPTEE_RPC_SHM_TYPE_APPL, size)
+    if supp.thrd_req(rpc_abi.OPTEE_RPC_CMD_SHM_ALLOC, [param], call.gone):
+        return None
+    ctx = supp.ctx
+    shm = ctx.shm_get(param.c) if ctx is not None else None
+    if shm is not None:
+        call.optee.by_cookie[shm.cookie] = shm
+    return shm
+
+
+def _shm_free(call: CallContext, arg: RpcArg) -> int:
+    value = arg.single(_VALUE_IN)
+    if value is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    kind, cookie, _ = value
+    optee = call.optee
+    if kind == rpc_abi.OPTEE_RPC_SHM_TYPE_KERNEL:
+        _free_kernel_buffer(optee, cookie)
+    elif kind == rpc_abi.OPTEE_RPC_SHM_TYPE_APPL:
+        shm = optee.by_cookie.pop(cookie, None)
+        if shm is None or shm.ctx is None:
+            return gp.TEE_ERROR_BAD_PARAMETERS
+        number = shm.id
+        shm.ctx.shm_put(shm)
+        param = TeeParam(ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT, rpc_abi.OPTEE_RPC_SHM_TYPE_APPL, number)
+        optee.supp.thrd_req(rpc_abi.OPTEE_RPC_CMD_SHM_FREE, [param], call.gone)
+    else:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    return gp.TEE_SUCCESS
+
+
+def _to_supplicant(call: CallContext, arg: RpcArg) -> int:
+    """handle_rpc_supp_cmd: everything else is the supplicant's."""
+    optee = call.optee
+    trace = optee.trace
+    try:
+        params = [from_msg_param(attr, a, b, c, optee.by_cookie) for attr, a, b, c in arg.params]
+    except OSError as e:
+        log.warning("RPC %s refused: %s", rpc_abi.RPC_CMD_NAMES.get(arg.cmd, arg.cmd), e)
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    if trace.on:
+        trace.enter(points.SUPP_REQ, arg.cmd)
+    ret = optee.supp.thrd_req(arg.cmd, params, call.gone)
+    if trace.on:
+        trace.exit(points.SUPP_REQ, ret)
+    for n, p in enumerate(params):
+        if p.attr in OUTPUTS:
+            attr, a, b, c = arg.params[n]
+            if p.attr in MEMREFS:
+                arg.set_param(n, attr, a, p.b, c)
+            else:
+                arg.set_param(n, attr, p.a, p.b, p.c)
+    return ret
+
+
+@dataclass(frozen=True, slots=True)
+class RpcCommand:
+    """One row of the table of RPCs that the driver serves itself."""
+
+    number: int
+    name: str
+    handler: Callable[[CallContext, RpcArg], int]
+
+
+RPC_COMMANDS = {
+    row.number: row
+    for row in (
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_GET_TIME, "GET_TIME", _get_time),
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_NOTIFICATION, "NOTIFICATION", _notification),
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_SUSPEND, "SUSPEND", _suspend),
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_SHM_ALLOC, "SHM_ALLOC", _shm_alloc),
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_SHM_FREE, "SHM_FREE", _shm_free),
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_I2C_TRANSFER, "I2C_TRANSFER", lambda call, arg: gp.TEE_ERROR_NOT_SUPPORTED),
+    )
+}

@@ -1,0 +1,415 @@
+"""The TEE subsystem: /dev/tee0 and /dev/teepriv0 as ioctl numbers and argument bytes. Mirrors drivers/tee/tee_core.c."""
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from optemu.abi import tee_ioctl as ioc
+from optemu.normal_world.driver import points
+from optemu.normal_world.driver.optee import Optee
+from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam
+from optemu.normal_world.driver.task import Task
+from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm
+
+log = logging.getLogger("optemu.driver")
+
+CLIENT_DEVICE = "/dev/tee0"
+SUPPLICANT_DEVICE = "/dev/teepriv0"
+_ARG_HEAD = ioc.BUF_DATA.size
+
+
+class TeeContext:
+    """struct tee_context: an open file of either device."""
+
+    def __init__(self, subsystem: "TeeSubsystem", privileged: bool, pid: int) -> None:
+        self.subsystem = subsystem
+        self.optee = subsystem.optee
+        self.trace = subsystem.optee.trace
+        self.privileged = privileged
+        self.pid = pid
+        self.sessions: set[int] = set()
+        self.shms: dict[int, TeeShm] = {}
+        self.closed = False
+        self.gone_since = 0.0
+        """When the process behind a call under way was found dead; 0 while it lives."""
+        self.cancelled = False
+
+    # --- the file's operations --------------------------------------------------------------------------------
+
+    def ioctl(self, cmd: int, arg: int, task: Task) -> int:
+        """One ioctl of ``task``: its result, or a negative errno. Blocks as the kernel's would."""
+        row = IOCTLS.get(cmd)
+        if row is None or (row.device is not None and row.device != self.privileged):
+            return -errno.EINVAL
+        trace = self.trace
+        if trace.on:
+            trace.enter(points.IOCTL[cmd], task.pid)
+        try:
+            rc = row.handler(self, arg, task)
+        except OSError as e:
+            if e.strerror:
+                log.info("%s of pid %d: %s", row.name, task.pid, e.strerror)
+            rc = -(e.errno or errno.EIO)
+        except Exception:
+            log.exception("%s failed inside the driver: this is a bug of optemu", row.name)
+            rc = -errno.EIO
+        if trace.on:
+            trace.exit(points.IOCTL[cmd], rc)
+        return rc
+
+    def interrupted(self, task: Task) -> None:
+        """The process whose call is under way has died: end the call."""
+        self.gone_since = self.gone_since or time.monotonic()
+
+    def close(self) -> None:
+        """tee_release: the last reference to the file is gone."""
+        if self.closed:
+            return
+        self.closed = True
+        self.gone_since = self.gone_since or time.monotonic()
+        trace = self.trace
+        if trace.on:
+            trace.enter(points.RELEASE, len(self.sessions))
+        for session in list(self.sessions):
+            self.optee.close_session(self, session)
+        if self.privileged:
+            self.optee.supp.release(self)
+        self.subsystem.closed(self)
+        if trace.on:
+            trace.exit(points.RELEASE)
+
+    # --- shared memory ------------------------------------------------------------------------------------------
+
+    def shm_get(self, number: int) -> TeeShm | None:
+        """tee_shm_get_from_id: the object, with one reference more."""
+        with self.subsystem.lock:
+            shm = self.shms.get(number)
+            if shm is not None:
+                shm.refs += 1
+            return shm
+
+    def shm_put(self, shm: TeeShm) -> None:
+        """tee_shm_put: with the last reference the memory goes."""
+        with self.subsystem.lock:
+            shm.refs -= 1
+            if shm.refs:
+                return
+            self.shms.pop(shm.id, None)
+        if not self.privileged:
+            self.optee.shm_unregister(shm)
+        self.optee.by_cookie.pop(shm.cookie, None)
+        if shm.fd >= 0:
+            self.optee.pool.recycle(self.pid, shm.region, shm.fd)
+        else:
+            self.optee.board.memory.free(shm.region)
+        if self.closed:
+            self.subsystem.closed(self)
+
+    def _shm_add(self, shm: TeeShm) -> None:
+        shm.ctx = self
+        with self.subsystem.lock:
+            shm.id = self.subsystem.new_shm_id()
+            self.shms[shm.id] = shm
+        if not self.privileged:
+            try:
+                self.optee.shm_register(shm)
+            except BaseException:
+                self.shm_put(shm)
+                raise
+
+
+def _ioctl_version(ctx: TeeContext, arg: int, task: Task) -> int:
+    caps = ioc.TEE_GEN_CAP_GP | ioc.TEE_GEN_CAP_MEMREF_NULL
+    if ctx.optee.board.config.reg_mem:
+        caps |= ioc.TEE_GEN_CAP_REG_MEM
+    if ctx.privileged:
+        caps |= ioc.TEE_GEN_CAP_PRIVILEGED
+    task.write(arg, ioc.VERSION_DATA.pack(ioc.TEE_IMPL_ID_OPTEE, ioc.TEE_OPTEE_CAP_TZ, caps))
+    return 0
+
+
+def _ioctl_shm_alloc(ctx: TeeContext, arg: int, task: Task) -> int:
+    size, flags, _ = ioc.SHM_ALLOC_DATA.unpack(task.read(arg, ioc.SHM_ALLOC_DATA.size))
+    if flags or not 0 < size <= MAX_SHM_SIZE:
+        raise OSError(errno.ENOMEM if size > MAX_SHM_SIZE else errno.EINVAL, "")
+    region, fd = ctx.optee.pool.allocate(ctx.pid, size)
+    shm = TeeShm(region, size, ctx.shm_put, fd)
+    ctx._shm_add(shm)
+    try:
+        task.write(arg, ioc.SHM_ALLOC_DATA.pack(size, 0, shm.id))
+        return task.install_shm(shm)
+    except BaseException:
+        ctx.shm_put(shm)
+        raise
+
+
+def _ioctl_shm_register(ctx: TeeContext, arg: int, task: Task) -> int:
+    """Memory of the process itself: true sharing is impossible here, so it is copied around each call."""
+    addr, size, flags, _ = ioc.SHM_REGISTER_DATA.unpack(task.read(arg, ioc.SHM_REGISTER_DATA.size))
+    if flags or not 0 < size <= MAX_SHM_SIZE:
+        raise OSError(errno.ENOMEM if size > MAX_SHM_SIZE else errno.EINVAL, "")
+    task.read(addr, 1)
+    task.read(addr + size - 1, 1)
+    shm = TeeShm(ctx.optee.board.memory.allocate(size, secure=False), size, ctx.shm_put)
+    shm.user = (task, addr)
+    ctx._shm_add(shm)
+    try:
+        task.write(arg, ioc.SHM_REGISTER_DATA.pack(addr, size, 0, shm.id))
+        return task.install_shm(shm)
+    except BaseException:
+        ctx.shm_put(shm)
+        raise
+
+
+def _ioctl_shm_register_fd(ctx: TeeContext, arg: int, task: Task) -> int:
+    """Memory behind a descriptor of the process (a dma-buf on a board): a memfd can be shared for real."""
+    fd, _, flags, _ = ioc.SHM_REGISTER_FD_DATA.unpack(task.read(arg, ioc.SHM_REGISTER_FD_DATA.size))
+    if flags:
+        raise OSError(errno.EINVAL, "")
+    ours = task.fetch_fd(fd)
+    try:
+        size = os.fstat(ours).st_size
+        if not 0 < size <= MAX_SHM_SIZE:
+            raise OSError(errno.EINVAL, f"descriptor {fd} has {size} bytes")
+        region = ctx.optee.board.memory.allocate(size, secure=False, fd=ours)
+    finally:
+        os.close(ours)
+    shm = TeeShm(region, size, ctx.shm_put)
+    ctx._shm_add(shm)
+    try:
+        task.write(arg, ioc.SHM_REGISTER_FD_DATA.pack(fd, size, 0, shm.id))
+        return task.install_shm(shm)
+    except BaseException:
+        ctx.shm_put(shm)
+        raise
+
+
+def _read_arg(task: Task, arg: int, head_size: int, num_params_at: int) -> tuple[int, bytes, int]:
+    """The block a struct tee_ioctl_buf_data points to: (its address, a copy, number of parameters)."""
+    buf_ptr, buf_len = ioc.BUF_DATA.unpack(task.read(arg, _ARG_HEAD))
+    if not head_size <= buf_len <= ioc.TEE_MAX_ARG_SIZE:
+        raise OSError(errno.EINVAL, f"an argument of {buf_len} bytes")
+    block = task.read(buf_ptr, buf_len)
+    num_params = int.from_bytes(block[num_params_at : num_params_at + 4], "little")
+    if head_size + ioc.PARAM.size * num_params != buf_len:
+        raise OSError(errno.EINVAL, f"{buf_len} bytes for {num_params} parameters")
+    return buf_ptr, block, num_params
+
+
+def _params_from_user(ctx: TeeContext, block: bytes, at: int, count: int) -> list[TeeParam]:
+    """params_from_user: memory references hold the object they name until ``_put_params``."""
+    params: list[TeeParam] = []
+    try:
+        for _ in range(count):
+            attr, a, b, c = ioc.PARAM.unpack_from(block, at)
+            at += ioc.PARAM.size
+            if attr in MEMREFS:
+                params.append(_memref_from_user(ctx, attr, a, b, c))
+            elif attr in (ioc.TEE_IOCTL_PARAM_ATTR_TYPE_NONE, ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT):
+                params.append(TeeParam(attr))
+            elif attr < ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT - 1:
+                params.append(TeeParam(attr, a, b, c))
+            else:
+                raise OSError(errno.EINVAL, f"parameter attribute 0x{attr:x}")
+    except BaseException:
+        _put_params(ctx, params)
+        raise
+    return params
+
+
+def _memref_from_user(ctx: TeeContext, attr: int, offset: int, size: int, number: int) -> TeeParam:
+    if number == ioc.TEE_MEMREF_NULL:
+        return TeeParam(attr, 0, size)
+    shm = ctx.shm_get(number & 0xFFFFFFFF)
+    if shm is None:
+        raise OSError(errno.EINVAL, f"no shared memory {number} in this context")
+    if offset + size > shm.size:
+        ctx.shm_put(shm)
+        raise OSError(errno.EINVAL, f"0x{offset:x}+0x{size:x} exceeds shared memory of 0x{shm.size:x} bytes")
+    return TeeParam(attr, offset, size, 0, shm)
+
+
+def _put_params(ctx: TeeContext, params: list[TeeParam]) -> None:
+    for p in params:
+        if p.shm is not None:
+            ctx.shm_put(p.shm)
+
+
+def _params_to_user(block: bytearray, at: int, params: list[TeeParam]) -> int:
+    """params_to_user into our copy of the block; where what has to be stored ends."""
+    end = 0
+    for p in params:
+        if p.attr in OUTPUTS:
+            if p.attr in MEMREFS:
+                block[at + 16 : at + 24] = (p.b & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
+            else:
+                ioc.PARAM.pack_into(block, at, p.attr, p.a, p.b, p.c)
+            end = at + ioc.PARAM.size
+        at += ioc.PARAM.size
+    return end
+
+
+def _ioctl_open_session(ctx: TeeContext, arg: int, task: Task) -> int:
+    head = ioc.OPEN_SESSION_ARG.size
+    buf_ptr, block, count = _read_arg(task, arg, head, head - 4)
+    uuid, client_data, login, cancel_id, *_ = ioc.OPEN_SESSION_ARG.unpack_from(block)
+    params = _params_from_user(ctx, block, head, count)
+    try:
+        session, ret, origin = ctx.optee.open_session(ctx, task, uuid, login, client_data, cancel_id, params)
+        out = bytearray(block)
+        out[40:52] = session.to_bytes(4, "little") + ret.to_bytes(4, "little") + origin.to_bytes(4, "little")
+        end = _params_to_user(out, head, params) or head
+        try:
+            task.write(buf_ptr + 40, bytes(out[40:end]))
+        except OSError:
+            if not ret:
+                ctx.optee.close_session(ctx, session)
+            raise
+    finally:
+        _put_params(ctx, params)
+    return 0
+
+
+def _ioctl_invoke(ctx: TeeContext, arg: int, task: Task) -> int:
+    head = ioc.INVOKE_ARG.size
+    buf_ptr, block, count = _read_arg(task, arg, head, head - 4)
+    func, session, cancel_id, *_ = ioc.INVOKE_ARG.unpack_from(block)
+    params = _params_from_user(ctx, block, head, count)
+    try:
+        ret, origin = ctx.optee.invoke_func(ctx, func, session, cancel_id, params)
+        out = bytearray(block)
+        out[12:20] = ret.to_bytes(4, "little") + origin.to_bytes(4, "little")
+        end = _params_to_user(out, head, params) or 20
+        task.write(buf_ptr + 12, bytes(out[12:end]))
+    finally:
+        _put_params(ctx, params)
+    return 0
+
+
+def _ioctl_cancel(ctx: TeeContext, arg: int, task: Task) -> int:
+    cancel_id, session = ioc.CANCEL_ARG.unpack(task.read(arg, ioc.CANCEL_ARG.size))
+    ctx.optee.cancel_req(ctx, cancel_id, session)
+    return 0
+
+
+def _ioctl_close_session(ctx: TeeContext, arg: int, task: Task) -> int:
+    (session,) = ioc.CLOSE_SESSION_ARG.unpack(task.read(arg, ioc.CLOSE_SESSION_ARG.size))
+    ctx.optee.close_session(ctx, session)
+    return 0
+
+
+def _supp_params(block: bytes, at: int, count: int) -> list[TeeParam]:
+    """params_from_supp: attributes and numbers as they are; what they may be is the queue's to say."""
+    params = []
+    for n in range(count):
+        attr, a, b, c = ioc.PARAM.unpack_from(block, at + n * ioc.PARAM.size)
+        if attr & ~ioc.TEE_IOCTL_PARAM_ATTR_MASK or attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK in (4, *range(8, 256)):
+            raise OSError(errno.EINVAL, f"parameter attribute 0x{attr:x}")
+        params.append(TeeParam(attr, a, b, c))
+    return params
+
+
+def _ioctl_supp_recv(ctx: TeeContext, arg: int, task: Task) -> int:
+    head = ioc.SUPP_RECV_ARG.size
+    buf_ptr, block, count = _read_arg(task, arg, head, 4)
+    func, params = ctx.optee.supp.recv(ctx, _supp_params(block, head, count))
+    out = ioc.SUPP_RECV_ARG.pack(func, len(params))
+    for p in params:
+        if p.attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK in MEMREFS:
+            number = p.shm.id if p.shm is not None else ioc.TEE_MEMREF_NULL
+            out += ioc.PARAM.pack(p.attr, p.a if p.shm is not None else 0, p.b, number)
+        else:
+            out += ioc.PARAM.pack(p.attr, p.a, p.b, p.c)
+    task.write(buf_ptr, out)
+    return 0
+
+
+def _ioctl_supp_send(ctx: TeeContext, arg: int, task: Task) -> int:
+    head = ioc.SUPP_SEND_ARG.size
+    buf_ptr, buf_len = ioc.BUF_DATA.unpack(task.read(arg, _ARG_HEAD))
+    if not head <= buf_len <= ioc.TEE_MAX_ARG_SIZE:
+        raise OSError(errno.EINVAL, f"an argument of {buf_len} bytes")
+    block = task.read(buf_ptr, buf_len)
+    ret, count = ioc.SUPP_SEND_ARG.unpack_from(block)
+    if head + count * ioc.PARAM.size > buf_len:
+        raise OSError(errno.EINVAL, f"{buf_len} bytes for {count} parameters")
+    ctx.optee.supp.send(ret, _supp_params(block, head, count))
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ioctl:
+    """One row of the table of ioctls; ``device`` is None for both devices, else whether it is the privileged one."""
+
+    number: int
+    name: str
+    handler: Callable[[TeeContext, int, Task], int]
+    device: bool | None
+    note: str = ""
+
+
+IOCTLS = {
+    row.number: row
+    for row in (
+        Ioctl(ioc.TEE_IOC_VERSION, "TEE_IOC_VERSION", _ioctl_version, None),
+        Ioctl(ioc.TEE_IOC_SHM_ALLOC, "TEE_IOC_SHM_ALLOC", _ioctl_shm_alloc, None),
+        Ioctl(ioc.TEE_IOC_SHM_REGISTER, "TEE_IOC_SHM_REGISTER", _ioctl_shm_register, None, "copied around calls"),
+        Ioctl(ioc.TEE_IOC_SHM_REGISTER_FD, "TEE_IOC_SHM_REGISTER_FD", _ioctl_shm_register_fd, None, "memfds"),
+        Ioctl(ioc.TEE_IOC_OPEN_SESSION, "TEE_IOC_OPEN_SESSION", _ioctl_open_session, False),
+        Ioctl(ioc.TEE_IOC_INVOKE, "TEE_IOC_INVOKE", _ioctl_invoke, False),
+        Ioctl(ioc.TEE_IOC_CANCEL, "TEE_IOC_CANCEL", _ioctl_cancel, False),
+        Ioctl(ioc.TEE_IOC_CLOSE_SESSION, "TEE_IOC_CLOSE_SESSION", _ioctl_close_session, False),
+        Ioctl(ioc.TEE_IOC_SUPPL_RECV, "TEE_IOC_SUPPL_RECV", _ioctl_supp_recv, True),
+        Ioctl(ioc.TEE_IOC_SUPPL_SEND, "TEE_IOC_SUPPL_SEND", _ioctl_supp_send, True),
+    )
+}
+
+
+class TeeSubsystem:
+    """The two devices of one OP-TEE driver."""
+
+    def __init__(self, optee: Optee) -> None:
+        self.optee = optee
+        self.lock = threading.Lock()
+        self.contexts: set[TeeContext] = set()
+        self._next_shm_id = 0
+
+    def new_shm_id(self) -> int:
+        """Under the lock: an id that no shared memory of either device has."""
+        while True:
+            self._next_shm_id = self._next_shm_id % 0x7FFFFFFF + 1
+            if not any(self._next_shm_id in ctx.shms for ctx in self.contexts):
+                return self._next_shm_id
+
+    def open(self, path: str, task: Task) -> TeeContext:
+        """tee_open. OSError(ENOENT) for other paths, OSError(EBUSY) for a second supplicant."""
+        if path not in (CLIENT_DEVICE, SUPPLICANT_DEVICE):
+            raise OSError(errno.ENOENT, f"{path} is not a TEE device")
+        trace = self.optee.trace
+        if trace.on:
+            trace.enter(points.OPEN, path, task.pid)
+        ctx = TeeContext(self, path == SUPPLICANT_DEVICE, task.pid)
+        if ctx.privileged:
+            self.optee.supp.open(ctx)
+        with self.lock:
+            self.contexts.add(ctx)
+        if trace.on:
+            trace.exit(points.OPEN, 0)
+        return ctx
+
+    def closed(self, ctx: TeeContext) -> None:
+        """``ctx`` is closed; it goes when the last of its shared memory has gone too."""
+        with self.lock:
+            if ctx.shms:
+                return
+            self.contexts.discard(ctx)
+            last = not any(other.pid == ctx.pid for other in self.contexts)
+        if last:
+            self.optee.pool.forget(ctx.pid)
+
+    def shm_count(self) -> int:
+        return sum(len(ctx.shms) for ctx in list(self.contexts))

@@ -1,0 +1,196 @@
+"""tee-supplicant as threads of this process. Mirrors tee-supplicant/src/tee_supplicant.c."""
+
+import errno
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from optemu.abi import gp
+from optemu.abi import tee_ioctl as abi
+from optemu.errors import TeeError
+from optemu.normal_world.device import DeviceFile
+from optemu.normal_world.supplicant.handlers import Services
+from optemu.normal_world.supplicant.params import (
+    REQUEST_SIZE,
+    RPC_NUM_PARAMS,
+    Param,
+    Request,
+    decode,
+    encode,
+)
+from optemu.normal_world.supplicant.shm import SharedMemory
+from optemu.normal_world.supplicant.ta_load import DEFAULT_TA_DIRS, TaDirs, TaSearch
+from optemu.normal_world.supplicant.table import BY_CMD, POINTS, Row, point, unknown
+from optemu.trace import Tracer
+
+log = logging.getLogger("optemu.normal_world")
+
+_ROOM = abi.SUPP_RECV_ARG.pack(0, RPC_NUM_PARAMS)
+# The first parameter says that we deal with meta parameters, that is with several requests at a time.
+_EMPTY_REQUEST = (_ROOM + abi.PARAM.pack(abi.TEE_IOCTL_PARAM_ATTR_META, 0, 0, 0)).ljust(REQUEST_SIZE, b"\0")
+
+
+class Supplicant:
+    """Serves what the driver asks on the device that ``device_factory`` opens, ``/dev/teepriv0``.
+
+    TA images are looked for in ``ta_dirs`` in turn; ``clock`` is nanoseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        device_factory: Callable[[], DeviceFile],
+        ta_dirs: Sequence[str | Path] = DEFAULT_TA_DIRS,
+        clock: Callable[[], int] = time.time_ns,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._tracer = tracer
+        self._device_factory = device_factory
+        self.ta_dirs = TaDirs(ta_dirs, clock)
+        self._services: Services | None = None
+        self._lock = threading.Lock()
+        self._waiters = 0
+        self._threads: list[threading.Thread] = []
+        self._stopping = False
+
+    @property
+    def last_failed_search(self) -> TaSearch | None:
+        """The last TA that no directory had, with the paths tried."""
+        return self.ta_dirs.last_failure
+
+    def start(self) -> None:
+        """Open the device and receive. OSError when it cannot be opened or is not OP-TEE's."""
+        device = self._device_factory()
+        try:
+            gen_caps = _gen_caps(device)
+        except OSError:
+            device.close()
+            raise
+        shm = SharedMemory(device, bool(gen_caps & abi.TEE_GEN_CAP_REG_MEM))
+        self._services = Services(device, shm, self.ta_dirs)
+        self._stopping = False
+        self._spawn(self._services)
+
+    def stop(self) -> None:
+        """Close the device, which ends what waits in it, and wait a little for the threads."""
+        self._stopping = True
+        services, self._services = self._services, None
+        if services is None:
+            return
+        services.device.close()
+        services.shm.close()
+        for thread in self._threads:
+            thread.join(timeout=1)
+        self._threads.clear()
+
+    def _spawn(self, services: Services) -> None:
+        name = f"tee-supplicant-{len(self._threads)}"
+        thread = threading.Thread(target=self._main, args=(services,), name=name, daemon=True)
+        # Counted as waiting before it runs, or the next request would start yet another.
+        self._waiters += 1
+        self._threads.append(thread)
+        thread.start()
+
+    def _main(self, services: Services) -> None:
+        device = services.device
+        block = bytearray(abi.BUF_DATA.size + REQUEST_SIZE)
+        pin = device.pin(block)
+        try:
+            while self._receive(device, block, pin.address):
+                raw = bytes(block[abi.BUF_DATA.size :])
+                self._send(device, block, pin.address, self._answer(services, raw))
+                with self._lock:
+                    self._waiters += 1
+        finally:
+            device.unpin(pin)
+            with self._lock:
+                self._waiters -= 1
+
+    def _receive(self, device: DeviceFile, block: bytearray, address: int) -> bool:
+        """Wait for a request to lie in ``block``; False when there will be none any more."""
+        while not self._stopping:
+            block[abi.BUF_DATA.size :] = _EMPTY_REQUEST
+            abi.BUF_DATA.pack_into(block, 0, address + abi.BUF_DATA.size, REQUEST_SIZE)
+            try:
+                device.ioctl(abi.TEE_IOC_SUPPL_RECV, address)
+            except OSError as error:
+                if error.errno in (errno.EINTR, errno.EAGAIN):
+                    continue
+                self._log_failure("TEE_IOC_SUPPL_RECV", error)
+                return False
+            return True
+        return False
+
+    def _answer(self, services: Services, raw: bytes) -> bytes:
+        """What to send back for the request ``raw``; meanwhile another thread receives, if it may."""
+        try:
+            request = decode(raw)
+        except TeeError as error:
+            self._leave_waiters(services, may_spawn=False)
+            log.warning("malformed request: %s", error)
+            _, count = abi.SUPP_RECV_ARG.unpack_from(raw)
+            count = min(count, RPC_NUM_PARAMS)
+            params = raw[abi.SUPP_RECV_ARG.size :][: count * abi.PARAM.size]
+            return abi.SUPP_SEND_ARG.pack(error.code, count) + params
+        self._leave_waiters(services, may_spawn=bool(request.meta))
+        return encode(self._serve(services, request), request)
+
+    def _leave_waiters(self, services: Services, may_spawn: bool) -> None:
+        """Not receiving for now. Without meta parameters the driver deals with one request at a time."""
+        with self._lock:
+            self._waiters -= 1
+            if may_spawn and not self._waiters and not self._stopping:
+                self._spawn(services)
+
+    def _serve(self, services: Services, request: Request) -> int:
+        row = BY_CMD.get(request.func) or unknown(request.func)
+        tr = self._tracer
+        if tr is None or not tr.on:
+            return self._handle(row, services, request.params)
+        where = POINTS.get(row.cmd) or point(row)
+        tr.enter(where, *row.seen(*[*request.params, Param(0), Param(0)][:2]))
+        ret = self._handle(row, services, request.params)
+        tr.exit(where, ret)
+        return ret
+
+    def _handle(self, row: Row, services: Services, params: list[Param]) -> int:
+        if row.handler is None:
+            log.warning("%s is not supported by the supplicant", row.name)
+            return gp.TEE_ERROR_NOT_SUPPORTED
+        try:
+            return row.handler(services, params)
+        except TeeError as error:
+            log.warning("%s: %s", row.name, error)
+            return error.code
+        except Exception:
+            log.exception("%s failed, a defect of optemu; the TEE is told TEE_ERROR_GENERIC", row.name)
+            return gp.TEE_ERROR_GENERIC
+
+    def _send(self, device: DeviceFile, block: bytearray, address: int, answer: bytes) -> None:
+        begin = abi.BUF_DATA.size
+        block[begin : begin + len(answer)] = answer
+        abi.BUF_DATA.pack_into(block, 0, address + begin, len(answer))
+        try:
+            device.ioctl(abi.TEE_IOC_SUPPL_SEND, address)
+        except OSError as error:
+            # The requester may be gone; the next request can be served all the same.
+            self._log_failure("TEE_IOC_SUPPL_SEND", error)
+
+    def _log_failure(self, name: str, error: OSError) -> None:
+        level = logging.DEBUG if self._stopping else logging.ERROR
+        log.log(level, "supplicant: %s: %s", name, error.strerror)
+
+
+def _gen_caps(device: DeviceFile) -> int:
+    """TEE_IOC_VERSION's gen_caps; OSError(ENODEV) unless it is OP-TEE."""
+    block = bytearray(abi.VERSION_DATA.size)
+    pin = device.pin(block)
+    try:
+        device.ioctl(abi.TEE_IOC_VERSION, pin.address)
+    finally:
+        device.unpin(pin)
+    impl_id, _, gen_caps = abi.VERSION_DATA.unpack(block)
+    if impl_id != abi.TEE_IMPL_ID_OPTEE:
+        raise OSError(errno.ENODEV, f"the device belongs to TEE implementation {impl_id}, not to OP-TEE")
+    return int(gen_caps)

@@ -1,0 +1,1 @@
+"""What a TA author needs: headers, runtime library, linker script, build driver, client library."""

@@ -1,0 +1,198 @@
+"""The build driver: sources of a TA and its client to ``<uuid>.ta`` and a program."""
+
+import hashlib
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from optemu import sign
+from optemu.abi import gp
+from optemu.sdk import project
+from optemu.sdk.project import Part
+from optemu.sdk.toolchain import (
+    AARCH64,
+    SDK,
+    BuildError,
+    Say,
+    Target,
+    Toolchain,
+    cache_dir,
+    client_triple,
+    default_libc,
+    runtime_objects,
+)
+
+__all__ = ["BuildError", "Built", "Options", "build", "default_libc"]
+
+# Symbols a TA shows to the loader, as OP-TEE's do.
+_EXPORTED: Final = ("ta_head", "trace_level", "trace_ext_prefix")
+_LDFLAGS: Final = (
+    *("-pie", "-e", "__ta_entry"),
+    *("-z", "max-page-size=4096", "--no-rosegment", "-z", "norelro", "-z", "text"),
+    *("--hash-style=sysv", "--gc-sections", "--build-id=none", "--no-undefined"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to build. ``defines`` are NAME or NAME=VALUE, for TA and client; ``libc`` is gnu or musl."""
+
+    out: Path | None = None
+    key: Path = sign.DEV_KEY
+    algo: str = "pss"
+    log_level: int = 2
+    libc: str = field(default_factory=default_libc)
+    defines: tuple[str, ...] = ()
+    target: Target = AARCH64
+    ta: bool = True
+    host: bool = True
+    verbose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What came out; None for what was not asked for or has no sources."""
+
+    uuid: str | None
+    ta: Path | None
+    elf: Path | None
+    client: Path | None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def build(root: Path, options: Options | None = None, say: Say = _say) -> Built:
+    """Build the project in ``root``; see ``project`` for its layout.
+
+    Writes ``<uuid>.ta`` (signed), ``<uuid>.elf`` (with symbols) and the client into ``options.out``, by default
+    ``root/out``. Only what changed is compiled again. BuildError when anything fails.
+    """
+    options = options or Options()
+    proj = project.load(root)
+    key = sign.load_private_key(options.key)
+    tools = Toolchain(say, options.verbose)
+    job = _Job(tools, options, (options.out or proj.root / "out").resolve(), proj.root)
+    job.out.mkdir(parents=True, exist_ok=True)
+    client = job.client(proj.host) if proj.host and options.host else None
+    if not (proj.ta and options.ta):
+        return Built(None, None, None, client)
+    elf, stripped = job.link_ta(proj.ta)
+    uuid = _ta_uuid(stripped)
+    image = sign.sign_ta(stripped, uuid, key, sign.SIG_ALGOS[options.algo], proj.ta.version)
+    name = gp.uuid_str(uuid)
+    ta = job.out / f"{name}.ta"
+    say(f"  SIGN  {ta.name}")
+    ta.write_bytes(image)
+    return Built(name, ta, elf.replace(job.out / f"{name}.elf"), client)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    tools: Toolchain
+    options: Options
+    out: Path
+    root: Path
+
+    def _shown(self, path: Path) -> str:
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
+
+    def compile(self, tool: str, side: str, source: Path, flags: Sequence[str]) -> Path:
+        """One object file, unless it is newer than all it was made from and the command is the same."""
+        tag = hashlib.sha256(f"{source}".encode()).hexdigest()[:8]
+        obj = self.out / "obj" / side / f"{source.stem}-{tag}.o"
+        command = f"{self.tools.version}\0" + "\0".join(flags)
+        if not _up_to_date(obj, command):
+            obj.parent.mkdir(parents=True, exist_ok=True)
+            obj.unlink(missing_ok=True)
+            self.tools.say(f"  CC    {self._shown(source)}")
+            deps = obj.with_suffix(".d")
+            self.tools.run(tool, [*flags, "-MD", "-MF", deps, "-c", source, "-o", obj])
+            obj.with_suffix(".cmd").write_text(command)
+        return obj
+
+    def _flags(self, part: Part) -> list[str]:
+        flags = [f"-I{d}" for d in part.includes]
+        return [*flags, "-Wall", *(f"-D{d}" for d in self.options.defines), *part.cflags]
+
+    def link_ta(self, part: Part) -> tuple[Path, bytes]:
+        """The TA's ELF file with symbols, and the stripped one's contents."""
+        runtime = runtime_objects(self.tools, self.options.target)
+        base = [*self.tools.ta_cflags(self.options.target), f"-DTRACE_LEVEL={self.options.log_level}"]
+        flags = [*base, f"-I{SDK / 'runtime'}", *self._flags(part)]
+        sources = [*part.sources, SDK / "runtime" / "user_ta_header.c"]
+        objects = [self.compile("clang", "ta", s, flags) for s in sources]
+        work = self.out / "obj" / "ta"
+        exported = work / "exported.txt"
+        exported.write_text("{\n" + "".join(f"{name};\n" for name in _EXPORTED) + "};\n")
+        args = [
+            *("-m", self.options.target.emulation, "-T", SDK / "ta.ld", "--dynamic-list", exported),
+            *(*_LDFLAGS, *part.ldflags, *objects, "--start-lib", *runtime, "--end-lib"),
+        ]
+        elf, stripped = work / "ta.elf", work / "ta.stripped.elf"
+        self.tools.say("  LD    ta")
+        self.tools.run("ld.lld", [*args, "-o", elf])
+        self.tools.run("ld.lld", [*args, "-s", "-o", stripped])
+        return elf, stripped.read_bytes()
+
+    def client(self, part: Part) -> Path:
+        """The client program, with our libteec in it."""
+        libc = self.options.libc
+        triple = client_triple(libc)
+        self._announce_libc(triple)
+        base = ["-target", triple, "-O2", "-g", f"-I{SDK / 'include' / 'client'}", *self._flags(part)]
+        objects = [self.compile("cc", "host", s, base) for s in part.sources]
+        libteec = [self.compile("cc", "host", s, base) for s in sorted((SDK / "libteec").glob("*.c"))]
+        program = self.out / part.name
+        self.tools.say(f"  LD    {program.name}")
+        static = ["-static"] if libc == "musl" else []
+        self.tools.run("cc", ["-target", triple, "-O2", *static, *objects, *libteec, *part.ldflags, "-o", program])
+        return program
+
+    def _announce_libc(self, triple: str) -> None:
+        stamp = cache_dir() / f"{triple}.seen"
+        if not stamp.exists():
+            how_long = "a minute" if triple.endswith("musl") else "a few seconds"
+            self.tools.say(f"  CC    C library for {triple}, this first time ({how_long})")
+            stamp.parent.mkdir(parents=True, exist_ok=True)
+            stamp.touch()
+
+
+def _up_to_date(obj: Path, command: str) -> bool:
+    try:
+        if obj.with_suffix(".cmd").read_text() != command:
+            return False
+        made = obj.stat().st_mtime_ns
+        return all(Path(d).stat().st_mtime_ns <= made for d in _dependencies(obj.with_suffix(".d")))
+    except OSError:
+        return False
+
+
+def _dependencies(path: Path) -> list[str]:
+    """The prerequisites in a make rule as compilers write it: blanks in names escaped by a backslash."""
+    _, _, names = path.read_text().replace("\\\n", " ").partition(": ")
+    return [n.replace("\0", " ") for n in names.replace("\\ ", "\0").split()]
+
+
+def _ta_uuid(elf: bytes) -> bytes:
+    """The UUID in section .ta_head of a TA just linked (RFC 4122 octets)."""
+    for name, start, size in _sections(elf):
+        if name == b".ta_head" and size >= 16:
+            return gp.uuid_from_memory(elf[start : start + 16])
+    raise BuildError("the TA has no .ta_head section")
+
+
+def _sections(elf: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, file offset and size of each section of a little-endian ELF file."""
+    wide = elf[4] == 2
+    header = struct.Struct("<40xQ10xHHH" if wide else "<32xI10xHHH")
+    entry = struct.Struct("<I20xQQ24x" if wide else "<I12xII16x")
+    table, entsize, count, strings = header.unpack_from(elf)
+    sections = [entry.unpack_from(elf, table + i * entsize) for i in range(count)]
+    names = sections[strings][1]
+    for name, start, size in sections:
+        yield elf[names + name : elf.index(0, names + name)], start, size

@@ -1,0 +1,6 @@
+#ifndef TEE_API_H
+#define TEE_API_H
+
+#include <tee_internal_api.h>
+
+#endif

@@ -1,0 +1,61 @@
+"""What is said of a TA that dies. Mirrors core/kernel/abort.c and ldelf's dump of a TA's state."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from optemu.abi import gp
+from optemu.errors import TaPanic
+from optemu.secure_world.cpu import Stop
+from optemu.secure_world.ldelf.dump import DumpRegion, abort_lines, state_lines
+
+if TYPE_CHECKING:
+    from optemu.secure_world.core.user_ta import UserTaCtx
+
+log = logging.getLogger("optemu.ta")
+
+_ABORTS = {
+    Stop.DATA_ABORT: "data-abort",
+    Stop.PREFETCH_ABORT: "prefetch-abort",
+    Stop.UNDEFINED: "undef-abort",
+    Stop.BREAKPOINT: "breakpoint",
+    Stop.CRASH: "crash",
+}
+
+
+def report_panic(ta: "UserTaCtx", panic: TaPanic) -> None:
+    """A TA panicked, by itself or because the core made it."""
+    lines = ["", f"TA panicked with code 0x{panic.code:x}" + (f" ({panic.message})" if panic.message else "")]
+    _report(ta, lines)
+
+
+def report_abort(ta: "UserTaCtx", stop: Stop) -> None:
+    """A TA touched what it must not, or executed what it cannot."""
+    assert ta.instance is not None
+    cpu = ta.instance.cpu
+    address = cpu.fault_address() if stop in (Stop.DATA_ABORT, Stop.PREFETCH_ABORT) else cpu.pc
+    region = ta.instance.space.find(address)
+    if region is None:
+        why = "translation fault"
+    elif stop == Stop.DATA_ABORT:
+        why = f"write permission fault, {region.label}" if not region.prot & 2 else "permission fault"
+    else:
+        why = "permission fault" if stop == Stop.PREFETCH_ABORT else "undefined instruction"
+    regs = cpu.registers()
+    _report(ta, abort_lines(_ABORTS[stop], address, why, regs, ta.instance.image.elf.arch))
+
+
+def _report(ta: "UserTaCtx", head: list[str]) -> None:
+    instance = ta.instance
+    assert instance is not None
+    regions = [DumpRegion(r.va, r.pa, r.size, r.flags(), r.label) for r in instance.space.regions]
+    elf = instance.image.elf
+
+    def read(va: int, size: int) -> bytes | None:
+        view = instance.space.view(va, size)
+        return bytes(view) if view is not None else None
+
+    lines = head + state_lines(
+        elf.arch, gp.uuid_str(ta.uuid), regions, [(gp.uuid_str(ta.uuid), elf.base)], instance.cpu.registers(), read
+    )
+    for line in lines:
+        log.error("%s", line)

@@ -1,0 +1,61 @@
+"""Waiting in the secure world. Mirrors core/kernel/wait_queue.c and the condition variables of core/kernel/mutex.c.
+
+A secure thread that must wait leaves the core to the normal world: it asks by RPC to be woken by its number
+(OPTEE_RPC_CMD_NOTIFICATION), and whoever wakes it asks by RPC as well. Critical sections are short and never
+wait: a plain lock stands for the spin lock, and it is never held across an RPC.
+"""
+
+import threading
+from collections import deque
+from typing import Protocol
+
+
+class Sleeper(Protocol):
+    """A secure thread, as far as waiting goes."""
+
+    def sleep(self) -> None: ...
+
+    def wake(self, other: "Sleeper") -> None: ...
+
+
+class _Waiter:
+    __slots__ = ("thread", "woken")
+
+    def __init__(self, thread: Sleeper) -> None:
+        self.thread = thread
+        self.woken = False
+
+
+class Condvar:
+    """Waiters on a condition that ``lock`` protects."""
+
+    __slots__ = ("_waiters",)
+
+    def __init__(self) -> None:
+        self._waiters: deque[_Waiter] = deque()
+
+    def wait(self, thread: Sleeper, lock: threading.Lock) -> None:
+        """Release ``lock``, sleep until woken, take ``lock`` again. The caller tests its condition in a loop."""
+        waiter = _Waiter(thread)
+        self._waiters.append(waiter)
+        lock.release()
+        try:
+            while not waiter.woken:
+                thread.sleep()
+        finally:
+            lock.acquire()
+
+    def take(self, *, everyone: bool = False) -> list[Sleeper]:
+        """With the lock held: who is to be woken. Hand them to ``wake`` after its release."""
+        woken: list[Sleeper] = []
+        while self._waiters and (everyone or not woken):
+            waiter = self._waiters.popleft()
+            waiter.woken = True
+            woken.append(waiter.thread)
+        return woken
+
+
+def wake(thread: Sleeper, woken: list[Sleeper]) -> None:
+    """Without the lock: wake those that ``take`` chose."""
+    for other in woken:
+        thread.wake(other)

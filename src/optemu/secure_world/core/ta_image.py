@@ -1,0 +1,125 @@
+"""Verified TA images and their instances: load once, reset in microseconds.
+
+An image is known by the SHA-256 of its whole file. Its read-only segments are one region that all instances
+share; an instance has memory of its own for the writable segments and the stack, and an engine that keeps its
+translations when the memory is set back.
+"""
+
+import ctypes
+import mmap
+
+from optemu.abi import gp
+from optemu.board.memory import PhysicalMemory, Region, round_up
+from optemu.errors import TeeError
+from optemu.secure_world.core.vm import AddressSpace
+from optemu.secure_world.cpu import Cpu, Prot, engine
+from optemu.secure_world.ldelf import ElfImage, Segment, load
+
+STACK_TOP = 0x4000_0000
+LOAD_BASE = 0x4010_0000
+STACK_ALIGNMENT = 16
+MAX_IDLE_INSTANCES = 8
+MAX_TA_MEMORY = 1 << 30
+_LARGE = 1 << 20
+
+
+class TaInstance:
+    """One engine with one TA in it, ready to be entered (what upstream keeps in struct user_mode_ctx)."""
+
+    def __init__(self, image: "TaImage", memory: PhysicalMemory) -> None:
+        self.image = image
+        self.memory = memory
+        self.cpu: Cpu = engine(image.elf.arch)
+        self.space = AddressSpace(self.cpu)
+        self.stack_size = image.stack_size
+        self.region: Region = memory.allocate(self.stack_size + image.writable_size, secure=True)
+        self._map()
+        self.reset()
+        self._fresh = self.cpu.save()
+
+    def _map(self) -> None:
+        space, image = self.space, self.image
+        space.map(STACK_TOP - self.stack_size, self.region, 0, self.stack_size, Prot.R | Prot.W, "stack")
+        writable_at = self.stack_size
+        read_only_at = 0
+        for segment in image.elf.segments:
+            if segment.writable:
+                space.map(segment.va, self.region, writable_at, segment.size, segment.prot, "data")
+                writable_at += segment.size
+            else:
+                assert image.read_only is not None
+                space.map(segment.va, image.read_only, read_only_at, segment.size, segment.prot, "text")
+                read_only_at += segment.size
+
+    def reset(self) -> None:
+        """Memory as the image has it, registers as at power-on, no parameters."""
+        self.space.clean_param()
+        self.space.unmap_all_zi(self.memory)
+        if self.region.size > _LARGE:
+            # Untouched pages stay untouched: the kernel takes the others back.
+            self.region.mem.madvise(mmap.MADV_DONTNEED)
+        else:
+            ctypes.memset(self.region.host, 0, self.region.size)
+        at = self.stack_size
+        for segment in self.image.writable:
+            self.region.view[at : at + len(segment.data)] = segment.data
+            at += segment.size
+        self.cpu.clear_stop()
+
+    def recycle(self) -> None:
+        self.reset()
+        self.cpu.restore(self._fresh)
+
+    def close(self) -> None:
+        self.cpu.close()
+        self.memory.free(self.region)
+
+
+class TaImage:
+    """A verified image: relocated once, and the instances of it that wait to be used again."""
+
+    def __init__(self, elf: ElfImage, memory: PhysicalMemory) -> None:
+        self.elf = elf
+        self._memory = memory
+        self.stack_size = round_up(max(elf.ta_head.stack_size, 1))
+        self.writable: list[Segment] = [s for s in elf.segments if s.writable]
+        self.writable_size = sum(s.size for s in self.writable)
+        if self.stack_size >= STACK_TOP or self.stack_size + self.writable_size > MAX_TA_MEMORY:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the TA wants more memory than the board has")
+        self.read_only = self._load_read_only()
+        self._idle: list[TaInstance] = []
+
+    def _load_read_only(self) -> Region | None:
+        segments = [s for s in self.elf.segments if not s.writable]
+        if not segments:
+            return None
+        region = self._memory.allocate(sum(s.size for s in segments), secure=True)
+        at = 0
+        for segment in segments:
+            region.view[at : at + len(segment.data)] = segment.data
+            at += segment.size
+        return region
+
+    def take(self) -> tuple[TaInstance, bool]:
+        """An instance as fresh as a new one, and whether it is one that was used before."""
+        try:
+            return self._idle.pop(), True
+        except IndexError:
+            return TaInstance(self, self._memory), False
+
+    def give_back(self, instance: TaInstance) -> None:
+        """Keep the instance for the next session, or let it go when enough are kept."""
+        if len(self._idle) < MAX_IDLE_INSTANCES:
+            instance.recycle()
+            self._idle.append(instance)
+        else:
+            instance.close()
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+
+def parse(image: bytes) -> ElfImage:
+    """ldelf's work on a verified payload: map and relocate. TeeError says what is wrong with the ELF file."""
+    return load(image, LOAD_BASE)

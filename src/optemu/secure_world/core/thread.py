@@ -1,0 +1,364 @@
+"""Secure threads: standard calls, and leaving for the normal world and coming back.
+
+Mirrors core/arch/arm/kernel/thread.c and thread_optee_smc.c. A secure thread is a greenlet on the OS thread
+that made the SMC: ``rpc`` switches back to the monitor with an RPC code in the registers, a call of
+OPTEE_SMC_CALL_RETURN_FROM_RPC switches in again.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from greenlet import getcurrent, greenlet
+
+from optemu.abi import gp, optee_msg
+from optemu.abi import optee_rpc_cmd as rpc_abi
+from optemu.abi import optee_smc as smc_abi
+from optemu.errors import TaPanic, TeeError
+from optemu.secure_world.core import points
+from optemu.secure_world.core.mobj import Mobj, ShmRegistry
+from optemu.secure_world.core.notif import NOTIF_SYNC_VALUE_BASE
+from optemu.trace import Tracer
+
+log = logging.getLogger("optemu.core")
+
+Registers = tuple[int, int, int, int, int, int, int, int]
+THREAD_RPC_MAX_NUM_PARAMS = 4
+_RPC_ARG_SIZE = optee_msg.msg_arg_size(THREAD_RPC_MAX_NUM_PARAMS)
+_UNUSED = (0, 0, 0)
+
+
+class StdEntry(Protocol):
+    """tee_entry_std: serves the message at ``offset`` of ``view``; the number of parameters has been checked."""
+
+    def __call__(self, thread: "Thread", view: memoryview, offset: int, num_params: int) -> int: ...
+
+
+class RpcParam:
+    """One parameter of an RPC (struct thread_param): a value (a, b, c) or (offs, size, mobj)."""
+
+    __slots__ = ("a", "attr", "b", "c", "mobj")
+
+    def __init__(self, attr: int, a: int = 0, b: int = 0, c: int = 0, mobj: Mobj | None = None) -> None:
+        self.attr = attr
+        self.a = a
+        self.b = b
+        self.c = c
+        self.mobj = mobj
+
+
+class Thread:
+    """One of the CFG_NUM_THREADS secure threads (struct thread_ctx and its thread_specific_data)."""
+
+    __slots__ = (
+        "_pool",
+        "abandoned",
+        "ended",
+        "greenlet",
+        "id",
+        "os_thread",
+        "rpc_arg",
+        "rpc_mobj",
+        "session",
+        "suspended",
+        "syscall_recursion",
+    )
+
+    def __init__(self, pool: "Threads", number: int) -> None:
+        self._pool = pool
+        self.id = number
+        self.greenlet: greenlet | None = None
+        self.os_thread = 0
+        self.ended = True
+        self.suspended = False
+        self.abandoned = False
+        self.rpc_arg: memoryview | None = None
+        self.rpc_mobj: Mobj | None = None
+        self.session: object | None = None
+        self.syscall_recursion = 0
+
+    # --- remote procedure calls ---------------------------------------------------------------------
+
+    def rpc(self, func: int, a1: int = 0, a2: int = 0) -> Registers:
+        """thread_rpc: leave for the normal world; the registers it comes back with."""
+        trace = self._pool.trace
+        if trace.on:
+            trace.enter(points.RPC, func, a1, a2)
+        assert self.greenlet is not None
+        self.suspended = True
+        regs: Registers = self.greenlet.parent.switch((func, a1, a2, self.id))
+        if trace.on:
+            trace.exit(points.RPC)
+        return regs
+
+    def rpc_cmd(self, cmd: int, params: list[RpcParam]) -> int:
+        """thread_rpc_cmd: have the normal world do ``cmd``; its TEE_Result, outputs written to ``params``.
+
+        TeeError(TEE_ERROR_OUT_OF_MEMORY) when there is no memory to ask in.
+        """
+        trace = self._pool.trace
+        if trace.on:
+            trace.enter(points.RPC_CMD, cmd)
+        arg = self._get_rpc_arg()
+        self._fill_rpc_arg(arg, cmd, params)
+        cookie = self.rpc_mobj.cookie if self.rpc_mobj is not None else 0
+        self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_CMD, cookie >> 32, cookie & 0xFFFFFFFF)
+        ret = self._rpc_arg_result(arg, params)
+        if trace.on:
+            trace.exit(points.RPC_CMD, ret)
+        return ret
+
+    def _get_rpc_arg(self) -> memoryview:
+        if self.rpc_arg is not None:
+            return self.rpc_arg
+        regs = self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_ALLOC, _RPC_ARG_SIZE)
+        cookie = (regs[4] & 0xFFFFFFFF) << 32 | regs[5] & 0xFFFFFFFF
+        mobj = self._pool.shm.single_page((regs[1] & 0xFFFFFFFF) << 32 | regs[2] & 0xFFFFFFFF, cookie)
+        if mobj is None:
+            if cookie:
+                self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_FREE, cookie >> 32, cookie & 0xFFFFFFFF)
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the normal world gave no memory for an RPC argument")
+        assert mobj.view is not None
+        self.rpc_mobj = mobj
+        self.rpc_arg = mobj.view[:_RPC_ARG_SIZE]
+        return self.rpc_arg
+
+    @staticmethod
+    def _fill_rpc_arg(arg: memoryview, cmd: int, params: list[RpcParam]) -> None:
+        optee_msg.MSG_ARG.pack_into(arg, 0, cmd, 0, 0, 0, 0, gp.TEE_ERROR_GENERIC, 0, len(params))
+        at = optee_msg.MSG_ARG.size
+        for p in params:
+            c = p.c if p.mobj is None else p.mobj.cookie
+            attr = p.attr
+            if p.mobj is None and attr >= optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT:
+                # A NULL memory reference travels as temporary memory without an address.
+                attr += optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_INPUT - optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT
+            optee_msg.MSG_PARAM.pack_into(arg, at, attr, p.a, p.b, c)
+            at += optee_msg.MSG_PARAM.size
+
+    @staticmethod
+    def _rpc_arg_result(arg: memoryview, params: list[RpcParam]) -> int:
+        at = optee_msg.MSG_ARG.size
+        for p in params:
+            _, a, b, c = optee_msg.MSG_PARAM.unpack_from(arg, at)
+            if p.attr in (optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT, optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INOUT):
+                p.a, p.b, p.c = a, b, c
+            elif p.attr in (optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_OUTPUT, optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INOUT):
+                p.b = b
+            at += optee_msg.MSG_PARAM.size
+        ret: int = optee_msg.MSG_ARG.unpack_from(arg, 0)[5]
+        return ret
+
+    def rpc_alloc(self, size: int, kind: int = rpc_abi.OPTEE_RPC_SHM_TYPE_APPL) -> Mobj:
+        """thread_rpc_alloc: shared memory from the normal world; TeeError(OUT_OF_MEMORY) when it gives none."""
+        arg = self._get_rpc_arg()
+        param = RpcParam(optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, kind, size, 8)
+        ret = self.rpc_cmd(rpc_abi.OPTEE_RPC_CMD_SHM_ALLOC, [param])
+        attr, buf_ptr, got, cookie = optee_msg.MSG_PARAM.unpack_from(arg, optee_msg.MSG_ARG.size)
+        wanted = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT | optee_msg.OPTEE_MSG_ATTR_NONCONTIG
+        mobj = None
+        if ret == gp.TEE_SUCCESS and attr == wanted and got >= size:
+            mobj = self._pool.shm.from_noncontig(buf_ptr, got, cookie)
+            if mobj is None or not self._pool.shm.register(mobj):
+                self.rpc_free(cookie, kind)
+                mobj = None
+        if mobj is None:
+            raise TeeError(
+                gp.TEE_ERROR_OUT_OF_MEMORY,
+                f"the normal world gave no shared memory of {size} bytes ({gp.result_name(ret)}, attr 0x{attr:x})",
+            )
+        return mobj
+
+    def rpc_free_mobj(self, mobj: Mobj, kind: int = rpc_abi.OPTEE_RPC_SHM_TYPE_APPL) -> None:
+        """thread_rpc_free_payload: give memory from ``rpc_alloc`` back."""
+        self._pool.shm.release_by_cookie(mobj.cookie)
+        self.rpc_free(mobj.cookie, kind)
+
+    def rpc_free(self, cookie: int, kind: int) -> None:
+        """Tell the normal world that the memory it calls ``cookie`` is no longer used."""
+        self.rpc_cmd(
+            rpc_abi.OPTEE_RPC_CMD_SHM_FREE, [RpcParam(optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, kind, cookie)]
+        )
+
+    def _notification(self, what: int, thread_id: int) -> None:
+        param = RpcParam(optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, what, NOTIF_SYNC_VALUE_BASE + thread_id)
+        self.rpc_cmd(rpc_abi.OPTEE_RPC_CMD_NOTIFICATION, [param])
+
+    def sleep(self) -> None:
+        """Wait in the normal world until somebody wakes this thread."""
+        self._notification(rpc_abi.OPTEE_RPC_NOTIFICATION_WAIT, self.id)
+
+    def wake(self, other: object) -> None:
+        """Have the normal world wake ``other``."""
+        assert isinstance(other, Thread)
+        self._notification(rpc_abi.OPTEE_RPC_NOTIFICATION_SEND, other.id)
+
+    def foreign_interrupt(self) -> None:
+        """The time slice is over: let the normal world schedule. TaPanic when it comes back without a caller."""
+        self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR)
+        if self.abandoned:
+            raise TaPanic(gp.TEE_ERROR_CANCEL, "the client of this call is gone")
+
+    def clear_rpc_cache(self) -> None:
+        """clear_prealloc_rpc_cache."""
+        if self.rpc_mobj is not None:
+            cookie = self.rpc_mobj.cookie
+            self.rpc_mobj = None
+            self.rpc_arg = None
+            self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_FREE, cookie >> 32, cookie & 0xFFFFFFFF)
+
+
+class Threads:
+    """The pool, and the handler of standard calls (thread_handle_std_smc)."""
+
+    def __init__(self, count: int, shm: ShmRegistry, entry: StdEntry, trace: Tracer) -> None:
+        self.trace = trace
+        self.shm = shm
+        self.prealloc_rpc_cache = False
+        self._entry = entry
+        self._all = [Thread(self, n) for n in range(count)]
+        self._free = self._all[::-1]
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._std_entries: dict[int, Callable[[Thread, int, int, int], int]] = {
+            smc_abi.OPTEE_SMC_CALL_WITH_ARG: lambda t, a1, a2, a3: self._with_parg(t, a1 << 32 | a2, False),
+            smc_abi.OPTEE_SMC_CALL_WITH_RPC_ARG: lambda t, a1, a2, a3: self._with_parg(t, a1 << 32 | a2, True),
+            smc_abi.OPTEE_SMC_CALL_WITH_REGD_ARG: self._with_regd_arg,
+        }
+
+    @property
+    def count(self) -> int:
+        return len(self._all)
+
+    @property
+    def busy(self) -> int:
+        return len(self._all) - len(self._free)
+
+    def handle_std_smc(self, regs: Registers) -> tuple[int, int, int, int]:
+        """thread_handle_std_smc: start a thread or resume one; what the normal world gets in x0 to x3."""
+        if regs[0] in (smc_abi.OPTEE_SMC_CALL_RETURN_FROM_RPC, smc_abi.OPTEMU_SMC_CALL_ABANDON):
+            return self._resume_from_rpc(regs)
+        try:
+            thread = self._free.pop()
+        except IndexError:
+            return (smc_abi.OPTEE_SMC_RETURN_ETHREAD_LIMIT, *_UNUSED)
+        thread.os_thread = threading.get_ident()
+        thread.ended = False
+        thread.greenlet = self._stack()
+        return self._switch(thread, (thread, regs))
+
+    def _stack(self) -> greenlet:
+        """A greenlet of this OS thread; a new one costs more than a whole call, so they are kept."""
+        local = self._local
+        try:
+            return local.idle.pop()  # type: ignore[no-any-return]
+        except (AttributeError, IndexError):
+            if not hasattr(local, "idle"):
+                local.idle = []
+            return greenlet(self._serve)
+
+    def _serve(self, job: tuple[Thread, Registers]) -> None:
+        """One secure stack: a call after the other."""
+        leave = getcurrent().parent.switch
+        while True:
+            thread, regs = job
+            try:
+                out = self._std_smc_entry(thread, regs)
+            except Exception:
+                log.exception("a standard call failed inside the core: this is a bug of optemu")
+                out = (smc_abi.OPTEE_SMC_RETURN_EBADCMD, *_UNUSED)
+            thread.ended = True
+            job = leave(out)
+
+    def _resume_from_rpc(self, regs: Registers) -> tuple[int, int, int, int]:
+        number = regs[3]
+        thread = self._all[number] if number < len(self._all) else None
+        with self._lock:
+            # One resumes a thread once, and on the core that left it.
+            if thread is None or not thread.suspended or thread.os_thread != threading.get_ident():
+                log.error("RETURN_FROM_RPC for thread %d, which waits for nothing on this core", number)
+                return (smc_abi.OPTEE_SMC_RETURN_ERESUME, *_UNUSED)
+            thread.suspended = False
+        thread.abandoned = regs[0] == smc_abi.OPTEMU_SMC_CALL_ABANDON
+        return self._switch(thread, regs)
+
+    def _switch(self, thread: Thread, message: object) -> tuple[int, int, int, int]:
+        """Let the thread run until it has ended or asks for something; x0 to x3 either way."""
+        green = thread.greenlet
+        assert green is not None
+        out: tuple[int, int, int, int] = green.switch(message)
+        if thread.ended:
+            thread.greenlet = None
+            self._local.idle.append(green)
+            self._free.append(thread)
+        return out
+
+    def _std_smc_entry(self, thread: Thread, regs: Registers) -> tuple[int, int, int, int]:
+        """__thread_std_smc_entry, on the thread's own stack."""
+        entry = self._std_entries.get(regs[0])
+        if entry is None:
+            log.error("Unknown SMC 0x%x", regs[0])
+            return (smc_abi.OPTEE_SMC_RETURN_EBADCMD, *_UNUSED)
+        return (entry(thread, regs[1] & 0xFFFFFFFF, regs[2] & 0xFFFFFFFF, regs[3]), *_UNUSED)
+
+    def _with_parg(self, thread: Thread, parg: int, with_rpc_arg: bool) -> int:
+        mobj = self.shm.single_page(parg)
+        if mobj is None:
+            log.error("Bad arg address 0x%x: not a page of non-secure memory", parg)
+            return smc_abi.OPTEE_SMC_RETURN_EBADADDR
+        return self._call_entry_std(thread, mobj, 0, with_rpc_arg)
+
+    def _with_regd_arg(self, thread: Thread, a1: int, a2: int, offset: int) -> int:
+        mobj = self.shm.get_by_cookie(a1 << 32 | a2)
+        if mobj is None:
+            log.error("Bad arg cookie 0x%x: no such registered shared memory", a1 << 32 | a2)
+            return smc_abi.OPTEE_SMC_RETURN_EBADADDR
+        return self._call_entry_std(thread, mobj, offset, True)
+
+    def _call_entry_std(self, thread: Thread, mobj: Mobj, offset: int, with_rpc_arg: bool) -> int:
+        """get_msg_arg and call_entry_std."""
+        view = mobj.view
+        end = offset + optee_msg.MSG_ARG.size
+        if view is None or offset & 7 or end > mobj.size:
+            return smc_abi.OPTEE_SMC_RETURN_EBADADDR
+        num_params = int.from_bytes(view[end - 4 : end], "little")
+        end = offset + optee_msg.msg_arg_size(num_params)
+        rpc_end = end + _RPC_ARG_SIZE if with_rpc_arg else end
+        if num_params > optee_msg.OPTEE_MSG_MAX_NUM_PARAMS or rpc_end > mobj.size:
+            return smc_abi.OPTEE_SMC_RETURN_EBADADDR
+        if with_rpc_arg:
+            thread.clear_rpc_cache()
+            thread.rpc_arg = view[end:rpc_end]
+        try:
+            ret = self._entry(thread, view, offset, num_params)
+        finally:
+            if with_rpc_arg:
+                thread.rpc_arg = None
+            elif not self.prealloc_rpc_cache:
+                thread.clear_rpc_cache()
+        return smc_abi.OPTEE_SMC_RETURN_EBADCMD if ret else smc_abi.OPTEE_SMC_RETURN_OK
+
+    # --- the RPC argument cache ------------------------------------------------------------------------
+
+    def enable_prealloc_rpc_cache(self) -> bool:
+        """thread_enable_prealloc_rpc_cache: False while any thread is busy."""
+        with self._lock:
+            if self.busy:
+                return False
+            self.prealloc_rpc_cache = True
+            return True
+
+    def disable_prealloc_rpc_cache(self) -> int | None:
+        """thread_disable_prealloc_rpc_cache: a cookie to free, 0 when all are given, None while a thread is busy."""
+        with self._lock:
+            if self.busy:
+                return None
+            for thread in self._all:
+                if thread.rpc_mobj is not None:
+                    cookie = thread.rpc_mobj.cookie
+                    thread.rpc_mobj = None
+                    thread.rpc_arg = None
+                    return cookie
+            self.prealloc_rpc_cache = False
+            return 0

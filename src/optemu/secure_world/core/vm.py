@@ -1,0 +1,320 @@
+"""The address space of a user TA. Mirrors core/mm/vm.c and core/kernel/user_access.c.
+
+The region table here is the only way to a TA's memory: syscalls copy through it, TEE_CheckMemoryAccessRights
+asks it, and the page tables of the engine are written from it.
+"""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from optemu.abi import gp
+from optemu.board.memory import PAGE_MASK, PAGE_SIZE, PhysicalMemory, Region, round_up
+from optemu.errors import TeeError
+from optemu.secure_world.core.param import Memref, TaParams
+from optemu.secure_world.cpu import Cpu, Prot
+
+MAP_BASE = 0x9000_0000
+"""Where the core puts memory that a TA asks for without saying where."""
+PARAM_BASE = 0xA000_0000
+PARAM_END = 0xF000_0000
+ADDRESS_END = 1 << 32
+
+TEE_MEMORY_ACCESS_NONSECURE = 0x10000000
+TEE_MEMORY_ACCESS_SECURE = 0x20000000
+_READ_ANY = gp.TEE_MEMORY_ACCESS_READ | gp.TEE_MEMORY_ACCESS_ANY_OWNER
+_WRITE_ANY = gp.TEE_MEMORY_ACCESS_WRITE | gp.TEE_MEMORY_ACCESS_ANY_OWNER
+
+
+@dataclass(slots=True)
+class VmRegion:
+    """``size`` bytes of ``region`` from ``offset`` on, seen by the TA at ``va`` (all page aligned)."""
+
+    va: int
+    size: int
+    prot: Prot
+    region: Region
+    offset: int
+    label: str
+    private: bool = True
+    """Whether it is the TA's own; parameters and shareable memory are not."""
+
+    @property
+    def end(self) -> int:
+        return self.va + self.size
+
+    @property
+    def pa(self) -> int:
+        return self.region.base + self.offset
+
+    def flags(self) -> str:
+        """As upstream prints them: r, w, x, then s for secure memory."""
+        prot = self.prot
+        bits = ((Prot.R, "r"), (Prot.W, "w"), (Prot.X, "x"))
+        return "".join(c if prot & bit else "-" for bit, c in bits) + ("s" if self.region.secure else "-")
+
+
+ParamKey = tuple[tuple[Region, int, int], ...]
+
+
+class AddressSpace:
+    """What one instance of a TA can see."""
+
+    def __init__(self, cpu: Cpu) -> None:
+        self._cpu = cpu
+        self._backed: dict[int, Region] = {}
+        self._fixed: list[VmRegion] = []
+        self._params: list[VmRegion] = []
+        self._param_key: ParamKey = ()
+        self._param_vas: dict[int, int] = {}
+        self.regions: list[VmRegion] = []
+        self._starts: list[int] = []
+
+    # --- mapping ------------------------------------------------------------------------------------------
+
+    def map(self, va: int, region: Region, offset: int, size: int, prot: Prot, label: str) -> None:
+        """vm_map at a fixed address, for as long as the instance lives. TeeError when something is there."""
+        if va & PAGE_MASK or va < PAGE_SIZE or va + size > PARAM_BASE:
+            raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"cannot map 0x{size:x} bytes at 0x{va:x}")
+        if any(va < r.end and r.va < va + size for r in self._fixed):
+            raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"0x{va:x}+0x{size:x} is mapped already")
+        self._fixed.append(VmRegion(va, size, prot, region, offset, label))
+        self._activate(self._fixed[-1])
+        self._rebuild()
+
+    def map_zi(
+        self, memory: PhysicalMemory, va: int, size: int, shareable: bool, pad_begin: int, pad_end: int
+    ) -> int:
+        """Zero-initialised memory for the TA, at ``va`` or where there is room; its address."""
+        size = round_up(size)
+        if size > PARAM_BASE:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"0x{size:x} bytes exceed the address space")
+        if not va:
+            va = MAP_BASE
+            for r in self.regions:
+                if r.va < va + round_up(pad_begin) + size + pad_end and va < r.end:
+                    va = r.end
+            va += round_up(pad_begin)
+        region = memory.allocate(size, secure=True)
+        try:
+            self.map(va, region, 0, size, Prot.R | Prot.W, "zi")
+        except TeeError:
+            memory.free(region)
+            raise
+        self._fixed[-1].private = not shareable
+        return va
+
+    def unmap_zi(self, memory: PhysicalMemory, va: int, size: int) -> None:
+        """Take memory from ``map_zi`` back, all of it; TeeError(TEE_ERROR_BAD_PARAMETERS) for anything else."""
+        for r in self._fixed:
+            if r.label == "zi" and r.va == va and r.size == round_up(size):
+                self._cpu.unmap(r.va, r.size)
+                self._fixed.remove(r)
+                memory.free(r.region)
+                self._rebuild()
+                return
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"0x{size:x} bytes at 0x{va:x} were not mapped by the TA")
+
+    def unmap_all_zi(self, memory: PhysicalMemory) -> None:
+        """The TA is gone: whatever it had mapped goes too."""
+        for r in [r for r in self._fixed if r.label == "zi"]:
+            self.unmap_zi(memory, r.va, r.size)
+
+    def _activate(self, r: VmRegion) -> None:
+        if self._backed.get(r.region.base) is not r.region:
+            self._forget_dead(r.region)
+            self._cpu.back(r.region.base, r.region.host, r.region.size)
+            self._backed[r.region.base] = r.region
+        self._cpu.map(r.va, r.pa, r.size, r.prot)
+
+    def _forget_dead(self, new: Region) -> None:
+        """Let go of memory that has left the board, in any case of what lies where ``new`` comes."""
+        for base, old in list(self._backed.items()):
+            if not old.alive or (base < new.base + new.size and new.base < base + old.size):
+                self._cpu.unback(base)
+                del self._backed[base]
+
+    def _rebuild(self) -> None:
+        self.regions = sorted(self._fixed + self._params, key=lambda r: r.va)
+        self._starts = [r.va for r in self.regions]
+
+    # --- parameters of the call under way --------------------------------------------------------------------
+
+    def map_param(self, params: TaParams) -> list[int]:
+        """vm_map_param: show the TA the memory of its parameters; their addresses, 0 where there is none.
+
+        The mapping of the call before is kept when this one needs the same: the TA has not run in between.
+        """
+        vas = [0, 0, 0, 0]
+        needed: list[tuple[Region, int, int]] = []
+        refs: list[tuple[int, Memref]] = []
+        for n, p in enumerate(params.u):
+            if type(p) is Memref and p.mobj is not None:
+                refs.append((n, p))
+                self._needed_runs(p, needed)
+        if not refs:
+            if self._param_key:
+                self.clean_param()
+            return vas
+        key = tuple(needed)
+        if key != self._param_key or not all(region.alive for region, _, _ in key):
+            self._remap_params(key)
+        for n, p in refs:
+            vas[n] = self._param_va(p)
+        return vas
+
+    @staticmethod
+    def _needed_runs(p: Memref, needed: list[tuple[Region, int, int]]) -> None:
+        """All runs that the reference touches, whole pages of them."""
+        assert p.mobj is not None
+        at = p.mobj.page_offset + p.offs
+        left = max(p.size, 1)
+        for run in p.mobj.runs:
+            if left <= 0:
+                return
+            if at < run.size:
+                take = min(left, run.size - at)
+                first = at & ~PAGE_MASK
+                start = run.pa - run.region.base + first
+                entry = (run.region, start, round_up(at + take) - first)
+                if entry not in needed:
+                    needed.append(entry)
+                left -= take
+                at = 0
+            else:
+                at -= run.size
+
+    def _remap_params(self, key: ParamKey) -> None:
+        self.clean_param()
+        va = PARAM_BASE
+        try:
+            for region, offset, size in key:
+                if va + size > PARAM_END:
+                    raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the parameters of one call exceed the TA's window")
+                r = VmRegion(va, size, Prot.R | Prot.W, region, offset, "param", private=False)
+                self._activate(r)
+                self._params.append(r)
+                va += size
+                # Runs of one object stay next to each other, so that the TA sees it in one piece.
+        finally:
+            self._param_key = key
+            self._rebuild()
+
+    def _param_va(self, p: Memref) -> int:
+        assert p.mobj is not None
+        at = p.mobj.page_offset + p.offs
+        for run in p.mobj.runs:
+            if at < run.size:
+                pa = run.pa + at
+                for r in self._params:
+                    if r.pa <= pa < r.pa + r.size and r.region is run.region:
+                        return r.va + pa - r.pa
+            at -= run.size
+        raise TeeError(gp.TEE_ERROR_GENERIC, "a parameter's memory was not mapped")
+
+    def clean_param(self) -> None:
+        """vm_clean_param: the TA sees no parameter memory any more."""
+        for r in self._params:
+            self._cpu.unmap(r.va, r.size)
+        self._params.clear()
+        self._param_key = ()
+        self._rebuild()
+
+    # --- looking ---------------------------------------------------------------------------------------------
+
+    def find(self, va: int) -> VmRegion | None:
+        """The region that holds ``va``."""
+        at = bisect_right(self._starts, va)
+        if not at:
+            return None
+        r = self.regions[at - 1]
+        return r if va < r.end else None
+
+    def check_access_rights(self, flags: int, va: int, size: int) -> int:
+        """vm_check_access_rights: TEE_SUCCESS or TEE_ERROR_ACCESS_DENIED."""
+        denied = gp.TEE_ERROR_ACCESS_DENIED
+        if va + size > ADDRESS_END:
+            return denied
+        if flags & TEE_MEMORY_ACCESS_NONSECURE and flags & TEE_MEMORY_ACCESS_SECURE:
+            return denied
+        if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and not self.is_private(va, size):
+            return denied
+        at = va
+        while at < va + size:
+            r = self.find(at)
+            if r is None or not _allows(r, flags):
+                return denied
+            at = r.end
+        return gp.TEE_SUCCESS
+
+    def is_private(self, va: int, size: int) -> bool:
+        """vm_buf_is_inside_um_private: inside one region that is the TA's own."""
+        r = self.find(va)
+        return r is not None and r.private and size > 0 and va + size <= r.end
+
+    def intersects_private(self, va: int, size: int) -> bool:
+        """vm_buf_intersects_um_private: does any of it belong to the TA alone?"""
+        return any(r.private and va < r.end and r.va < va + size for r in self._fixed)
+
+    # --- copying ------------------------------------------------------------------------------------------------
+
+    def view(self, va: int, size: int, write: bool = False) -> memoryview | None:
+        """The bytes themselves where one region holds them all; for data that is moved, not decided on."""
+        r = self.find(va)
+        if r is None or va + size > r.end or not r.prot & (Prot.W if write else Prot.R):
+            return None
+        start = r.offset + va - r.va
+        return r.region.view[start : start + size]
+
+    def copy_from_user(self, va: int, size: int, flags: int = _READ_ANY) -> bytes:
+        """A copy of the TA's bytes; TeeError(TEE_ERROR_ACCESS_DENIED) when it may not read them all."""
+        if not size:
+            return b""
+        if self.check_access_rights(flags, va, size):
+            raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot read 0x{size:x} bytes at 0x{va:x}")
+        view = self.view(va, size)
+        if view is not None:
+            return bytes(view)
+        parts = []
+        end = va + size
+        while va < end:
+            r = self.find(va)
+            assert r is not None
+            take = min(end, r.end) - va
+            start = r.offset + va - r.va
+            parts.append(bytes(r.region.view[start : start + take]))
+            va += take
+        return b"".join(parts)
+
+    def copy_to_user(self, va: int, data: bytes, flags: int = _WRITE_ANY) -> None:
+        """Store into the TA's memory; TeeError(TEE_ERROR_ACCESS_DENIED) when it may not write all of it."""
+        size = len(data)
+        if not size:
+            return
+        if self.check_access_rights(flags, va, size):
+            raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot write 0x{size:x} bytes at 0x{va:x}")
+        at = 0
+        while at < size:
+            r = self.find(va + at)
+            assert r is not None
+            take = min(size - at, r.end - va - at)
+            start = r.offset + va + at - r.va
+            r.region.view[start : start + take] = data[at : at + take]
+            at += take
+
+    def copy_from_user_private(self, va: int, size: int) -> bytes:
+        """As ``copy_from_user``, but only memory of the TA's own."""
+        return self.copy_from_user(va, size, gp.TEE_MEMORY_ACCESS_READ)
+
+    def copy_to_user_private(self, va: int, data: bytes) -> None:
+        """As ``copy_to_user``, but only memory of the TA's own."""
+        self.copy_to_user(va, data, gp.TEE_MEMORY_ACCESS_WRITE)
+
+
+def _allows(r: VmRegion, flags: int) -> bool:
+    if flags & gp.TEE_MEMORY_ACCESS_WRITE and not r.prot & Prot.W:
+        return False
+    if flags & gp.TEE_MEMORY_ACCESS_READ and not r.prot & Prot.R:
+        return False
+    if flags & TEE_MEMORY_ACCESS_NONSECURE and r.region.secure:
+        return False
+    return not (flags & TEE_MEMORY_ACCESS_SECURE and not r.region.secure)

@@ -1,0 +1,115 @@
+"""The functions of Unicorn's C library that this room calls, bound once and without its Python layer.
+
+``PyDLL`` keeps the interpreter lock for the length of a call, ``CDLL`` gives it away. Only ``emu_start`` runs guest
+code and lasts; the rest is over in nanoseconds, and giving the lock away there would mean queueing for it again.
+Functions on the hot path have no ``argtypes``: their callers keep ready-made ctypes objects.
+"""
+
+import ctypes
+from importlib import import_module
+
+from unicorn import Uc
+from unicorn import unicorn_const as uc
+
+_PATH: str = import_module(Uc.__module__).uclib._name
+_quick = ctypes.PyDLL(_PATH)
+_PTR, _U64, _INT = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int
+
+emu_start = ctypes.CDLL(_PATH).uc_emu_start
+reg_read_batch = _quick.uc_reg_read_batch
+reg_write_batch = _quick.uc_reg_write_batch
+reg_write = _quick.uc_reg_write
+reg_read = _quick.uc_reg_read
+emu_stop = _quick.uc_emu_stop
+context_save = _quick.uc_context_save
+context_restore = _quick.uc_context_restore
+
+QUERY = ctypes.cast(_quick.uc_query, _PTR)
+EMU_STOP = ctypes.cast(emu_stop, _PTR)
+
+_quick.uc_open.argtypes = [_INT, _INT, ctypes.POINTER(_PTR)]
+_quick.uc_close.argtypes = [_PTR]
+_quick.uc_hook_add.argtypes = [_PTR, ctypes.POINTER(_PTR), _INT, _PTR, _PTR, _U64, _U64]
+_quick.uc_mem_map_ptr.argtypes = [_PTR, _U64, _U64, ctypes.c_uint32, _PTR]
+_quick.uc_mem_unmap.argtypes = [_PTR, _U64, _U64]
+_quick.uc_context_alloc.argtypes = [_PTR, ctypes.POINTER(_PTR)]
+_quick.uc_context_free.argtypes = [_PTR]
+_quick.uc_context_size.argtypes = [_PTR]
+_quick.uc_context_size.restype = ctypes.c_size_t
+_quick.uc_strerror.restype = ctypes.c_char_p
+
+
+class EngineError(RuntimeError):
+    """The engine refused a request of ours: a mistake of the caller or of this room, never of the guest."""
+
+
+def message(status: int) -> str:
+    """Unicorn's words for one of its error numbers."""
+    text: bytes = _quick.uc_strerror(status)
+    return text.decode("ascii")
+
+
+def check(status: int, what: str) -> None:
+    """EngineError unless ``status`` is success."""
+    if status:
+        raise EngineError(f"{what}: {message(status)}")
+
+
+def open_engine(arch: int, model: int, translation_buffer: int) -> ctypes.c_void_p:
+    """A new engine of that architecture and CPU model.
+
+    ``translation_buffer`` is in bytes; it must be set before anything else, else 1 GiB of addresses is reserved.
+    """
+    handle = ctypes.c_void_p()
+    check(_quick.uc_open(arch, uc.UC_MODE_ARM, ctypes.byref(handle)), "cannot open an engine")
+    control(handle, uc.UC_CTL_TCG_BUFFER_SIZE, translation_buffer)
+    control(handle, uc.UC_CTL_CPU_MODEL, model)
+    return handle
+
+
+def close_engine(handle: ctypes.c_void_p) -> None:
+    """Give the engine's memory back."""
+    _quick.uc_close(handle)
+
+
+def control(handle: ctypes.c_void_p, what: int, *values: int) -> None:
+    """One of Unicorn's control requests, in its write form."""
+    code = ctypes.c_int(uc.UC_CTL_IO_WRITE << 30 | len(values) << 26 | what)
+    check(_quick.uc_ctl(handle, code, *map(ctypes.c_int, values)), f"control request {what}")
+
+
+def hook_interrupts(handle: ctypes.c_void_p, callback: ctypes.c_void_p, data: int = 0) -> None:
+    """Have ``callback(engine, exception number, data)`` called, a C function, at every exception the guest takes."""
+    hook = ctypes.c_void_p()
+    check(_quick.uc_hook_add(handle, ctypes.byref(hook), uc.UC_HOOK_INTR, callback, data, 1, 0), "cannot add a hook")
+
+
+def map_host(handle: ctypes.c_void_p, pa: int, host: int, size: int) -> None:
+    """Host memory as the guest's physical memory at ``pa``."""
+    status = _quick.uc_mem_map_ptr(handle, pa, size, uc.UC_PROT_ALL, host)
+    check(status, f"cannot back 0x{size:x} bytes of physical memory at 0x{pa:x}")
+
+
+def unmap_host(handle: ctypes.c_void_p, pa: int, size: int) -> None:
+    """Undo ``map_host``."""
+    check(_quick.uc_mem_unmap(handle, pa, size), f"cannot take physical memory at 0x{pa:x} away")
+
+
+class Context:
+    """Room for all registers of one engine, freed with the object."""
+
+    __slots__ = ("handle", "size")
+
+    def __init__(self, engine: ctypes.c_void_p) -> None:
+        self.handle = ctypes.c_void_p()
+        self.size: int = _quick.uc_context_size(engine)
+        check(_quick.uc_context_alloc(engine, ctypes.byref(self.handle)), "cannot save registers")
+        check(context_save(engine, self.handle), "cannot save registers")
+
+    def image(self) -> bytes:
+        """The saved state as Unicorn lays it out."""
+        return ctypes.string_at(self.handle, self.size)
+
+    def __del__(self) -> None:
+        if self.handle:
+            _quick.uc_context_free(self.handle)

@@ -1,0 +1,77 @@
+"""Services a user TA's runtime asks of the core beyond the syscalls. Mirrors core/pta/system.c.
+
+Shipped now: zero-initialised memory, which a runtime needs to show another TA a copy of its private data.
+"""
+
+from optemu.abi import gp
+from optemu.abi.ta_head import TA_FLAG_CONCURRENT
+from optemu.errors import TeeError
+from optemu.secure_world.core.param import Value, param_types
+from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaParam
+from optemu.secure_world.core.session import Session
+from optemu.secure_world.core.thread import Thread
+from optemu.secure_world.core.user_ta import UserTaCtx
+
+PTA_SYSTEM_MAP_ZI = 2
+PTA_SYSTEM_UNMAP = 3
+PTA_SYSTEM_MAP_FLAG_SHAREABLE = 1
+
+_IN, _INOUT = gp.TEE_PARAM_TYPE_VALUE_INPUT, gp.TEE_PARAM_TYPE_VALUE_INOUT
+
+
+def _caller(thread: Thread) -> UserTaCtx:
+    """The user TA whose syscall this is; the normal world is refused."""
+    session = thread.session
+    if isinstance(session, Session) and isinstance(session.ctx, UserTaCtx):
+        return session.ctx
+    raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, "system.pta serves user TAs only")
+
+
+class SystemPta(PseudoTa):
+    """system.pta"""
+
+    uuid = gp.uuid_octets("3a2f8978-5dc0-11e8-9c2d-fa7ae01bbebc")
+    name = "system.pta"
+    flags = PTA_DEFAULT_FLAGS | TA_FLAG_CONCURRENT
+
+    def invoke_command(
+        self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
+    ) -> int | None:
+        caller = _caller(thread)
+        if cmd == PTA_SYSTEM_MAP_ZI:
+            return _map_zi(caller, types, params)
+        if cmd == PTA_SYSTEM_UNMAP:
+            return _unmap(caller, types, params)
+        return gp.TEE_ERROR_NOT_IMPLEMENTED
+
+
+def _map_zi(caller: UserTaCtx, types: int, params: list[PtaParam]) -> int | None:
+    """[in] size, flags; [inout] address, high word first (0: the core chooses); [in] padding before and after."""
+    what, where, padding = params[:3]
+    if types != param_types(_IN, _INOUT, _IN):
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    assert isinstance(what, Value)
+    assert isinstance(where, Value)
+    assert isinstance(padding, Value)
+    if not what.a or what.b & ~PTA_SYSTEM_MAP_FLAG_SHAREABLE:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    va = (where.a & 0xFFFFFFFF) << 32 | where.b & 0xFFFFFFFF
+    shareable = bool(what.b & PTA_SYSTEM_MAP_FLAG_SHAREABLE)
+    va = caller.space.map_zi(caller.tee.board.memory, va, what.a, shareable, padding.a, padding.b)
+    where.a, where.b = va >> 32, va & 0xFFFFFFFF
+    return None
+
+
+def _unmap(caller: UserTaCtx, types: int, params: list[PtaParam]) -> int | None:
+    """[in] size; [in] address, high word first."""
+    size, where = params[:2]
+    if types != param_types(_IN, _IN):
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    assert isinstance(size, Value)
+    assert isinstance(where, Value)
+    if size.b or not size.a:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    caller.space.unmap_zi(
+        caller.tee.board.memory, (where.a & 0xFFFFFFFF) << 32 | where.b & 0xFFFFFFFF, size.a
+    )
+    return None

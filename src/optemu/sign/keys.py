@@ -1,0 +1,31 @@
+"""RSA keys for signing TA images."""
+
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+DEV_KEY: Final = Path(__file__).parent / "keys" / "optemu_dev_ta.pem"
+"""Our development key. Everybody has it: it says nothing about who made an image."""
+
+MIN_KEY_BITS: Final = 2048
+"""shdr_verify_signature() calls anything shorter weak."""
+
+
+class SignKeyError(ValueError):
+    """The file holds no key that can sign a TA."""
+
+
+def load_private_key(path: Path, password: bytes | None = None) -> RSAPrivateKey:
+    """The RSA key in the PEM file ``path``; SignKeyError for any other, OSError when it cannot be read."""
+    try:
+        key = load_pem_private_key(path.read_bytes(), password)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as e:
+        raise SignKeyError(f"{path}: no private key in PEM form ({e})") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise SignKeyError(f"{path}: TA images are signed with RSA keys, this is a {type(key).__name__}")
+    if key.key_size < MIN_KEY_BITS:
+        raise SignKeyError(f"{path}: {key.key_size} bits, OP-TEE takes {MIN_KEY_BITS} and more")
+    return key

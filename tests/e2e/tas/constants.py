@@ -1,0 +1,37 @@
+"""UUIDs and command numbers of the test TAs, read from the headers they are compiled with.
+
+    from tas.constants import PROBE, PROBE_UUID
+    session.invoke(PROBE["PROBE_CMD_ECHO"], ...)
+"""
+
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+_NUMBER = re.compile(r"^#define\s+(\w+)\s+(0x[0-9A-Fa-f]+|\d+)\s*$", re.M)
+_UUID = re.compile(r"^#define\s+(\w+)_UUID\s*(?:\\\n)?\s*\{([^\\\n]*)\}\s*$", re.M)
+
+
+def numbers(header: str) -> dict[str, int]:
+    """All macros of a header, relative to this directory, that are plain numbers."""
+    return {name: int(value, 0) for name, value in _NUMBER.findall((HERE / header).read_text())}
+
+
+def uuids(header: str) -> dict[str, str]:
+    """All macros that are UUIDs, without _UUID: ``{"TA_PROBE": "7daf3188-..."}``."""
+    found = {}
+    for name, body in _UUID.findall((HERE / header).read_text()):
+        low, mid, high, *rest = (int(x, 16) for x in re.findall(r"0x([0-9A-Fa-f]+)", body))
+        node = bytes(rest).hex()
+        found[name] = f"{low:08x}-{mid:04x}-{high:04x}-{node[:4]}-{node[4:]}"
+    return found
+
+
+PROBE = numbers("probe/ta/include/probe_ta.h")
+QUIET = numbers("quiet/ta/include/quiet_ta.h")
+SESSIONS = numbers("common/sessions_ta.h")
+PROBE_UUID = uuids("probe/ta/include/probe_ta.h")["TA_PROBE"]
+QUIET_UUID = uuids("quiet/ta/include/quiet_ta.h")["TA_QUIET"]
+SINGLE_UUID = uuids("single/ta/include/single_ta.h")["TA_SINGLE"]
+MULTI_UUIDS = tuple(uuids("multi/ta/include/multi_ta.h").values())
+"""By VARIANT."""

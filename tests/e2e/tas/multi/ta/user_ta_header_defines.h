@@ -1,0 +1,30 @@
+#ifndef USER_TA_HEADER_DEFINES_H
+#define USER_TA_HEADER_DEFINES_H
+
+#include <multi_ta.h>
+
+#if VARIANT == 0
+#define TA_UUID TA_MULTI_0_UUID
+#define TA_FLAGS 0
+#elif VARIANT == 1
+#define TA_UUID TA_MULTI_1_UUID
+#define TA_FLAGS TA_FLAG_SINGLE_INSTANCE
+#elif VARIANT == 2
+#define TA_UUID TA_MULTI_2_UUID
+#define TA_FLAGS (TA_FLAG_SINGLE_INSTANCE | TA_FLAG_MULTI_SESSION)
+#elif VARIANT == 3
+#define TA_UUID TA_MULTI_3_UUID
+#define TA_FLAGS 0
+#elif VARIANT == 4
+#define TA_UUID TA_MULTI_4_UUID
+#define TA_FLAGS \
+	(TA_FLAG_SINGLE_INSTANCE | TA_FLAG_MULTI_SESSION | TA_FLAG_INSTANCE_KEEP_ALIVE | \
+	 TA_FLAG_INSTANCE_KEEP_CRASHED)
+#else
+#error there is no such VARIANT
+#endif
+
+#define TA_STACK_SIZE (2 * 1024)
+#define TA_DATA_SIZE (32 * 1024)
+
+#endif

@@ -1,0 +1,48 @@
+#include <quiet_ta.h>
+#include <tee_internal_api.h>
+
+TEE_Result TA_CreateEntryPoint(void)
+{
+	return TEE_SUCCESS;
+}
+
+void TA_DestroyEntryPoint(void)
+{
+}
+
+TEE_Result TA_OpenSessionEntryPoint(uint32_t types, TEE_Param params[4], void **session)
+{
+	(void)types;
+	(void)params;
+	(void)session;
+	return TEE_SUCCESS;
+}
+
+void TA_CloseSessionEntryPoint(void *session)
+{
+	(void)session;
+}
+
+TEE_Result TA_InvokeCommandEntryPoint(void *session, uint32_t cmd, uint32_t types, TEE_Param params[4])
+{
+	size_t n = 0;
+
+	(void)session;
+	switch (cmd) {
+	case QUIET_CMD_INC:
+		if (types != TEE_PARAM_TYPES(TEE_PARAM_TYPE_VALUE_INOUT, 0, 0, 0))
+			return TEE_ERROR_BAD_PARAMETERS;
+		params[0].value.a++;
+		return TEE_SUCCESS;
+	case QUIET_CMD_NOP:
+		return TEE_SUCCESS;
+	case QUIET_CMD_INC_BYTES:
+		if (types != TEE_PARAM_TYPES(TEE_PARAM_TYPE_MEMREF_INOUT, 0, 0, 0))
+			return TEE_ERROR_BAD_PARAMETERS;
+		for (n = 0; n < params[0].memref.size; n++)
+			((uint8_t *)params[0].memref.buffer)[n]++;
+		return TEE_SUCCESS;
+	default:
+		return TEE_ERROR_NOT_SUPPORTED;
+	}
+}

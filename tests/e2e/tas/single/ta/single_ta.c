@@ -1,0 +1,1 @@
+#include "../../common/sessions_ta.c"
