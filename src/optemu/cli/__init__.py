@@ -1,2 +1,36 @@
-def main() -> int:
-    raise SystemExit("not yet")
+"""The ``optemu`` command: one file per verb."""
+
+import argparse
+import sys
+from importlib import import_module
+
+from optemu import __version__
+
+_VERBS = ("demo", "run", "invoke", "build", "ta", "syscalls", "trace")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line, all verbs of it."""
+    top = argparse.ArgumentParser(
+        prog="optemu",
+        description="OP-TEE without the board: run programs that use a TEE, their trusted applications and everything "
+        "between them, step by step.",
+    )
+    top.add_argument("--version", action="version", version=f"optemu {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb in _VERBS:
+        import_module(f"optemu.cli.{verb}").add_parser(verbs)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    return status

@@ -58,9 +58,8 @@ class Monitor:
         trace = self._trace
         if trace.on:
             trace.enter(SMC_POINT, a0, a1, a2, a3)
-        mask = self.register_mask
-        regs = (a0 & 0xFFFFFFFF, a1 & mask, a2 & mask, a3 & mask, a4 & mask, a5 & mask, a6 & mask, a7 & mask)
-        owner = regs[0] >> smc_abi.SMC_OWNER_SHIFT & smc_abi.SMC_OWNER_MASK
+        regs = self._registers((a0, a1, a2, a3, a4, a5, a6, a7))
+        owner = a0 >> smc_abi.SMC_OWNER_SHIFT & smc_abi.SMC_OWNER_MASK
         if smc_abi.OWNER_TRUSTED_OS <= owner <= smc_abi.OWNER_TRUSTED_OS_API and self._vectors is not None:
             result = self._to_secure(regs, self._vectors)
         else:
@@ -69,6 +68,11 @@ class Monitor:
         if trace.on:
             trace.exit(SMC_POINT, result[0], result[1], result[2], result[3])
         return result
+
+    @staticmethod
+    def _registers(regs: Registers) -> Registers:
+        """What the hardware keeps of the arguments: W0, X1 to X7."""
+        return regs
 
     def _to_secure(self, regs: Registers, vectors: VectorTable) -> Registers:
         """Save the normal world, run the secure one until it gives the core back, restore the normal world."""
@@ -84,7 +88,7 @@ class Monitor:
             cpu.sec = vectors.fast_smc_entry(regs)
         else:
             cpu.sec = vectors.yield_smc_entry(regs)
-        done, r0, r1, r2, r3 = cpu.sec[:5]
+        done, r0, r1, r2, r3, _, _, _ = cpu.sec
         if done != smc_abi.TEESMC_OPTEED_RETURN_CALL_DONE:
             raise RuntimeError(f"OP-TEE left the secure world with 0x{done:x}, not TEESMC_OPTEED_RETURN_CALL_DONE")
         _, _, _, _, a4, a5, a6, a7 = cpu.nsec
@@ -97,6 +101,11 @@ class Armv7Monitor(Monitor):
     """Monitor mode, as OP-TEE's own sm: the same roads with registers of 32 bits."""
 
     register_mask = 0xFFFF_FFFF
+
+    @staticmethod
+    def _registers(regs: Registers) -> Registers:
+        a0, a1, a2, a3, a4, a5, a6, a7 = (r & 0xFFFFFFFF for r in regs)
+        return (a0, a1, a2, a3, a4, a5, a6, a7)
 
 
 def monitor(flavour: str, trace: Tracer) -> Monitor:

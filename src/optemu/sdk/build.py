@@ -129,8 +129,8 @@ class _Job:
         work = self.out / "obj" / "ta"
         exported = work / "exported.txt"
         exported.write_text("{\n" + "".join(f"{name};\n" for name in _EXPORTED) + "};\n")
-        args = [
-            *("-m", self.options.target.emulation, "-T", SDK / "ta.ld", "--dynamic-list", exported),
+        args: list[str | Path] = [
+            *("-m", self.options.target.emulation, "-T", str(SDK / "ta.ld"), "--dynamic-list", str(exported)),
             *(*_LDFLAGS, *part.ldflags, *objects, "--start-lib", *runtime, "--end-lib"),
         ]
         elf, stripped = work / "ta.elf", work / "ta.stripped.elf"

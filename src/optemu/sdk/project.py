@@ -1,6 +1,8 @@
 """What ``optemu build DIR`` builds: DIR/ta, DIR/host, and DIR/optemu-build.toml where something differs.
 
-    [ta]                      # all keys optional
+The file's keys, all optional::
+
+    [ta]
     sources = ["ta/*.c"]
     includes = ["ta/include"] # further include directories; ta, ta/include and include are there already
     cflags = ["-DX=1"]
@@ -89,7 +91,7 @@ def _check(path: Path, section: str, key: str, value: object, known: set[str]) -
 
 
 def _part(root: Path, side: str, config: dict[str, Any]) -> Part | None:
-    sources = sorted({p for pattern in config.get("sources", [f"{side}/*.c"]) for p in root.glob(pattern)})
+    sources = _sources(root, config.get("sources", [f"{side}/*.c"]))
     if not sources:
         return None
     names = [side, f"{side}/include", "ta/include", "include", *config.get("includes", [])]
@@ -102,3 +104,10 @@ def _part(root: Path, side: str, config: dict[str, Any]) -> Part | None:
         config.get("ldflags", []),
         config.get("version", 0),
     )
+
+
+def _sources(root: Path, patterns: list[str]) -> list[Path]:
+    try:
+        return sorted({p for pattern in patterns for p in root.glob(pattern)})
+    except (NotImplementedError, ValueError) as e:
+        raise BuildError(f"{root / CONFIG_NAME}: sources are patterns relative to {root} ({e})") from None

@@ -1,50 +1,6 @@
-"""Events of both worlds on one clock (temporary recording half, the trace room replaces it)."""
+"""Events of both worlds on one clock. Recording is record.py; the sinks are text.py, jsonl.py, perfetto.py."""
 
-from dataclasses import dataclass
-from enum import Enum
-from threading import get_ident
-from time import perf_counter_ns
-from typing import Any
+from optemu.trace.point import EL, Point, World
+from optemu.trace.record import Tracer
 
-
-class World(Enum):
-    NORMAL = "normal"
-    MONITOR = "monitor"
-    SECURE = "secure"
-
-
-class EL(Enum):
-    EL0 = "EL0"
-    EL1 = "EL1"
-    EL3 = "EL3"
-    S_EL1 = "S-EL1"
-    S_EL0 = "S-EL0"
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    name: str
-    world: World
-    el: EL
-    layer: str
-    args: str = ""
-    result: str = ""
-    where: str = ""
-    upstream: str = ""
-
-
-class Tracer:
-    __slots__ = ("events", "on")
-
-    def __init__(self) -> None:
-        self.on = False
-        self.events: list[Any] = []
-
-    def enter(self, point: Point, *args: Any) -> None:
-        self.events.append((perf_counter_ns(), get_ident(), "B", point, args))
-
-    def exit(self, point: Point, *args: Any) -> None:
-        self.events.append((perf_counter_ns(), get_ident(), "E", point, args))
-
-    def mark(self, point: Point, *args: Any) -> None:
-        self.events.append((perf_counter_ns(), get_ident(), "i", point, args))
+__all__ = ["EL", "Point", "Tracer", "World"]

@@ -1,5 +1,7 @@
 """UUIDs and command numbers of the test TAs, read from the headers they are compiled with.
 
+Use::
+
     from tas.constants import PROBE, PROBE_UUID
     session.invoke(PROBE["PROBE_CMD_ECHO"], ...)
 """

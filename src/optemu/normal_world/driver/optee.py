@@ -6,7 +6,7 @@ import logging
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from optemu.abi import gp, optee_msg
@@ -15,7 +15,6 @@ from optemu.board.board import Board
 from optemu.board.memory import PAGE_SIZE, Region
 from optemu.normal_world.driver import points
 from optemu.normal_world.driver.client_uuid import client_uuid
-from optemu.normal_world.driver.params import OUTPUTS, TeeParam, to_msg_param
 from optemu.normal_world.driver.rpc import CallContext, handle_rpc
 from optemu.normal_world.driver.supp import Supp
 from optemu.normal_world.driver.task import Task
@@ -152,7 +151,7 @@ class Optee:
         smc = self.invoke_fn
         while True:
             seen = queue.completed
-            r0, r1, r2, r3, *_ = smc(a0, a1, a2, a3, a4, a5)
+            r0, r1, r2, r3, _, _, _, _ = smc(a0, a1, a2, a3, a4, a5, 0, 0)
             if r0 == smc_abi.OPTEE_SMC_RETURN_OK:
                 break
             if r0 == smc_abi.OPTEE_SMC_RETURN_ETHREAD_LIMIT:
@@ -181,34 +180,33 @@ class Optee:
         login: int,
         connection_data: bytes,
         cancel_id: int,
-        params: list[TeeParam],
-    ) -> tuple[int, int, int]:
-        """optee_open_session: (session, TEE_Result, origin); output parameters are written to ``params``."""
+        params: Sequence[int],
+    ) -> tuple[int, int, int, Sequence[int]]:
+        """optee_open_session: (session, TEE_Result, origin, parameters as they come back).
+
+        ``params`` are the numbers of message parameters, four each.
+        """
         trace = self.trace
         if trace.on:
             trace.enter(points.OPEN_SESSION, uuid, login)
         client = client_uuid(login, connection_data, task)
-        meta = [
-            (_META_VALUE, *_U64_PAIR.unpack(uuid), 0),
-            (_META_VALUE, *_U64_PAIR.unpack(client), login),
-        ]
+        meta = (_META_VALUE, *_U64_PAIR.unpack(uuid), 0, _META_VALUE, *_U64_PAIR.unpack(client), login)
         arg = self._get_msg_arg()
         try:
-            count = len(params) + 2
-            self._write(arg, optee_msg.OPTEE_MSG_CMD_OPEN_SESSION, 0, 0, cancel_id, meta, params)
-            session, ret, origin = self._call(ctx, arg, count, params, 2)
+            self._write(arg, optee_msg.OPTEE_MSG_CMD_OPEN_SESSION, 0, 0, cancel_id, (*meta, *params))
+            session, ret, origin, answer = self._call(ctx, arg, len(params) // 4 + 2)
             if ret == gp.TEE_SUCCESS:
                 ctx.sessions.add(session)
         finally:
             self._entries.append(arg)
         if trace.on:
             trace.exit(points.OPEN_SESSION, ret, origin, session)
-        return session, ret, origin
+        return session, ret, origin, answer[8:] if answer else params
 
     def invoke_func(
-        self, ctx: "TeeContext", func: int, session: int, cancel_id: int, params: list[TeeParam]
-    ) -> tuple[int, int]:
-        """optee_invoke_func: (TEE_Result, origin). OSError(EINVAL) when the session is not the context's."""
+        self, ctx: "TeeContext", func: int, session: int, cancel_id: int, params: Sequence[int]
+    ) -> tuple[int, int, Sequence[int]]:
+        """optee_invoke_func: (TEE_Result, origin, parameters). OSError(EINVAL): the session is not the context's."""
         trace = self.trace
         if trace.on:
             trace.enter(points.INVOKE_FUNC, session, func)
@@ -216,13 +214,13 @@ class Optee:
             raise OSError(errno.EINVAL, f"session {session} is not this client's")
         arg = self._get_msg_arg()
         try:
-            self._write(arg, optee_msg.OPTEE_MSG_CMD_INVOKE_COMMAND, func, session, cancel_id, [], params)
-            _, ret, origin = self._call(ctx, arg, len(params), params, 0)
+            self._write(arg, optee_msg.OPTEE_MSG_CMD_INVOKE_COMMAND, func, session, cancel_id, params)
+            _, ret, origin, answer = self._call(ctx, arg, len(params) >> 2)
         finally:
             self._entries.append(arg)
         if trace.on:
             trace.exit(points.INVOKE_FUNC, ret, origin)
-        return ret, origin
+        return ret, origin, answer or params
 
     def close_session(self, ctx: "TeeContext", session: int) -> None:
         """optee_close_session. OSError(EINVAL) when the session is not the context's."""
@@ -251,52 +249,24 @@ class Optee:
     def _simple(self, ctx: "TeeContext", cmd: int, session: int, cancel_id: int) -> None:
         arg = self._get_msg_arg()
         try:
-            self._write(arg, cmd, 0, session, cancel_id, [], [])
+            self._write(arg, cmd, 0, session, cancel_id, ())
             self.do_call_with_arg(arg, 0, ctx)
         finally:
             self._entries.append(arg)
 
     @staticmethod
-    def _write(
-        arg: MsgArg,
-        cmd: int,
-        func: int,
-        session: int,
-        cancel_id: int,
-        meta: list[tuple[int, int, int, int]],
-        params: list[TeeParam],
-    ) -> None:
-        count = len(meta) + len(params)
+    def _write(arg: MsgArg, cmd: int, func: int, session: int, cancel_id: int, params: Sequence[int]) -> None:
+        count = len(params) >> 2
         if count > MAX_ARG_PARAM_COUNT:
             raise OSError(errno.EINVAL, f"{count} parameters")
-        numbers: list[int] = []
-        for m in meta:
-            numbers += m
-        for p in params:
-            numbers += to_msg_param(p)
-        _ARGS[count].pack_into(arg.view, 0, cmd, func, session, cancel_id, 0, 0, 0, count, *numbers)
+        _ARGS[count].pack_into(arg.view, 0, cmd, func, session, cancel_id, 0, 0, 0, count, *params)
 
-    def _call(
-        self, ctx: "TeeContext", arg: MsgArg, count: int, params: list[TeeParam], skip: int
-    ) -> tuple[int, int, int]:
-        """The call and its answer: (session, TEE_Result, origin), outputs in ``params``."""
-        for p in params:
-            if p.shm is not None and p.shm.user is not None:
-                p.shm.copy_in()
+    def _call(self, ctx: "TeeContext", arg: MsgArg, count: int) -> tuple[int, int, int, tuple[int, ...]]:
+        """The call and its answer: (session, TEE_Result, origin, the message's parameters)."""
         if self.do_call_with_arg(arg, count, ctx):
-            return 0, gp.TEE_ERROR_COMMUNICATION, gp.TEE_ORIGIN_COMMS
+            return 0, gp.TEE_ERROR_COMMUNICATION, gp.TEE_ORIGIN_COMMS, ()
         answer = _ARGS[count].unpack_from(arg.view, 0)
-        at = 8 + 4 * skip
-        for p in params:
-            if p.attr in OUTPUTS:
-                if p.attr < 4:
-                    p.a, p.b, p.c = answer[at + 1 : at + 4]
-                else:
-                    if p.shm is not None and p.shm.user is not None:
-                        p.shm.copy_out(p.a, min(answer[at + 2], p.b))
-                    p.b = answer[at + 2]
-            at += 4
-        return answer[2], answer[5], answer[6]
+        return answer[2], answer[5], answer[6], answer[8:]
 
     # --- shared memory ---------------------------------------------------------------------------------------------
 
@@ -341,7 +311,7 @@ class Optee:
         page = self.pool.take_page()
         try:
             arg = self._private_arg(page)
-            self._write(arg, cmd, 0, 0, 0, [param], [])
+            self._write(arg, cmd, 0, 0, 0, param)
             ret = self.do_call_with_arg(arg, 1)
             return ret or int(_ARGS[1].unpack_from(arg.view, 0)[5])
         finally:

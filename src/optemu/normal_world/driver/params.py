@@ -1,9 +1,8 @@
-"""Parameters inside the driver: struct tee_param, between ioctl parameters and message parameters."""
+"""Parameters of a request to the supplicant inside the driver: struct tee_param."""
 
 import errno
 
 from optemu.abi import optee_msg
-from optemu.abi import tee_ioctl as ioc
 from optemu.normal_world.driver.tee_shm import TeeShm
 
 VALUES = frozenset((1, 2, 3))
@@ -22,20 +21,6 @@ class TeeParam:
         self.b = b
         self.c = c
         self.shm = shm
-
-
-def to_msg_param(p: TeeParam) -> tuple[int, int, int, int]:
-    """optee_to_msg_param: attr and the three numbers of a struct optee_msg_param; OSError(EINVAL)."""
-    if p.attr in MEMREFS:
-        if p.shm is None:
-            tmem = p.attr + optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_INPUT - ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT
-            return tmem, 0, p.b, 0
-        return p.attr, p.a, p.b, p.shm.cookie
-    if p.attr in VALUES:
-        return p.attr, p.a, p.b, p.c
-    if p.attr == ioc.TEE_IOCTL_PARAM_ATTR_TYPE_NONE:
-        return 0, 0, 0, 0
-    raise OSError(errno.EINVAL, f"parameter attribute 0x{p.attr:x}")
 
 
 def from_msg_param(attr: int, a: int, b: int, c: int, by_cookie: dict[int, TeeShm]) -> TeeParam:

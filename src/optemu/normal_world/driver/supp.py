@@ -61,6 +61,11 @@ class Supp:
         for request in abandoned:
             request.done.set()
 
+    def interrupt(self) -> None:
+        """Have the threads that wait in ``recv`` look whether they still should."""
+        with self._cond:
+            self._cond.notify_all()
+
     def thrd_req(self, func: int, params: list[TeeParam], gone: Callable[[], bool]) -> int:
         """optee_supp_thrd_req: ask the supplicant and wait; TEE_Result. ``gone`` says when nobody waits any more."""
         request = Request(func, params)
@@ -82,14 +87,14 @@ class Supp:
                     del self._taken[number]
 
     def recv(self, ctx: "TeeContext", params: list[TeeParam]) -> tuple[int, list[TeeParam]]:
-        """optee_supp_recv: wait for a request: (func, parameters). OSError(EINVAL, ENODEV)."""
+        """optee_supp_recv: wait for a request: (func, parameters). OSError(EINVAL, EINTR)."""
         meta = 1 if params and params[0].attr == ioc.TEE_IOCTL_PARAM_ATTR_META else 0
         if any(p.attr not in (0, ioc.TEE_IOCTL_PARAM_ATTR_META) for p in params):
             raise OSError(errno.EINVAL, "parameters of SUPPL_RECV carry nothing in")
         with self._cond:
             while not self._queue:
-                if self.ctx is not ctx:
-                    raise OSError(errno.ENODEV, "the device is closed")
+                if ctx.gone_since or self.ctx is not ctx:
+                    raise OSError(errno.EINTR, "")
                 self._cond.wait()
             if not meta and self._sync_id >= 0:
                 raise OSError(errno.EINVAL, "a request is under way; only one at a time without meta parameters")

@@ -1,14 +1,22 @@
 """Whoever calls the driver, as the driver sees it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
 class SharedFd(Protocol):
     """Shared memory handed to a process as a descriptor."""
 
-    fd: int
-    """A memfd in our process; -1 when there is nothing to map (memory the process registered itself)."""
-    size: int
+    @property
+    def kind(self) -> str:
+        """``memfd``, or ``pipe`` for a descriptor that only marks the life of memory of the process's own."""
+
+    @property
+    def fd(self) -> int:
+        """A memfd in our process; -1 for a pipe."""
+
+    @property
+    def size(self) -> int: ...
 
     def released(self) -> None:
         """The process's last reference to the descriptor, and mapping of it, is gone."""
@@ -17,12 +25,17 @@ class SharedFd(Protocol):
 class Task(Protocol):
     """The calling process: its identity, its memory, its descriptors."""
 
-    pid: int
-    uid: int
-    euid: int
-    gid: int
-    egid: int
-    groups: tuple[int, ...]
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def euid(self) -> int: ...
+
+    @property
+    def egid(self) -> int: ...
+
+    @property
+    def groups(self) -> Sequence[int]: ...
 
     def read(self, addr: int, size: int) -> bytes:
         """Bytes of the process's memory; OSError(EFAULT)."""

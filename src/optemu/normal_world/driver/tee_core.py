@@ -3,15 +3,17 @@
 import errno
 import logging
 import os
+import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from optemu.abi import tee_ioctl as ioc
+from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_TMEM_INPUT
 from optemu.normal_world.driver import points
 from optemu.normal_world.driver.optee import Optee
-from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam
+from optemu.normal_world.driver.params import MEMREFS, TeeParam
 from optemu.normal_world.driver.task import Task
 from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm
 
@@ -20,6 +22,13 @@ log = logging.getLogger("optemu.driver")
 CLIENT_DEVICE = "/dev/tee0"
 SUPPLICANT_DEVICE = "/dev/teepriv0"
 _ARG_HEAD = ioc.BUF_DATA.size
+_MAX_PARAMS = (ioc.TEE_MAX_ARG_SIZE - ioc.INVOKE_ARG.size) // ioc.PARAM.size
+_U32 = struct.Struct("<I")
+_RET_ORIGIN = struct.Struct("<II")
+_SESSION_RET_ORIGIN = struct.Struct("<III")
+_PARAMS = [struct.Struct(f"<{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
+_INVOKE = [struct.Struct(f"<6I{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
+_INVOKE_ANSWER = [struct.Struct(f"<3I{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
 
 
 class TeeContext:
@@ -45,6 +54,9 @@ class TeeContext:
         row = IOCTLS.get(cmd)
         if row is None or (row.device is not None and row.device != self.privileged):
             return -errno.EINVAL
+        if self.gone_since and not self.privileged:
+            # Another process that shares the file goes on.
+            self.gone_since, self.cancelled = 0.0, False
         trace = self.trace
         if trace.on:
             trace.enter(points.IOCTL[cmd], task.pid)
@@ -64,6 +76,8 @@ class TeeContext:
     def interrupted(self, task: Task) -> None:
         """The process whose call is under way has died: end the call."""
         self.gone_since = self.gone_since or time.monotonic()
+        if self.privileged:
+            self.optee.supp.interrupt()
 
     def close(self) -> None:
         """tee_release: the last reference to the file is gone."""
@@ -155,7 +169,7 @@ def _ioctl_shm_register(ctx: TeeContext, arg: int, task: Task) -> int:
     task.read(addr, 1)
     task.read(addr + size - 1, 1)
     shm = TeeShm(ctx.optee.board.memory.allocate(size, secure=False), size, ctx.shm_put)
-    shm.user = (task, addr)
+    shm.user_addr = addr
     ctx._shm_add(shm)
     try:
         task.write(arg, ioc.SHM_REGISTER_DATA.pack(addr, size, 0, shm.id))
@@ -194,99 +208,115 @@ def _read_arg(task: Task, arg: int, head_size: int, num_params_at: int) -> tuple
     if not head_size <= buf_len <= ioc.TEE_MAX_ARG_SIZE:
         raise OSError(errno.EINVAL, f"an argument of {buf_len} bytes")
     block = task.read(buf_ptr, buf_len)
-    num_params = int.from_bytes(block[num_params_at : num_params_at + 4], "little")
+    (num_params,) = _U32.unpack_from(block, num_params_at)
     if head_size + ioc.PARAM.size * num_params != buf_len:
         raise OSError(errno.EINVAL, f"{buf_len} bytes for {num_params} parameters")
     return buf_ptr, block, num_params
 
 
-def _params_from_user(ctx: TeeContext, block: bytes, at: int, count: int) -> list[TeeParam]:
-    """params_from_user: memory references hold the object they name until ``_put_params``."""
-    params: list[TeeParam] = []
+def _params_from_user(ctx: TeeContext, params: tuple[int, ...]) -> tuple[Sequence[int], list[TeeShm]]:
+    """params_from_user: the numbers as they go into the message, and the objects held for the call.
+
+    A value travels as it is; a memory reference names its object by cookie instead of by id.
+    """
+    attrs = params[::4]
+    if max(attrs, default=0) <= ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT:
+        return params, []
+    message = list(params)
+    held: list[TeeShm] = []
     try:
-        for _ in range(count):
-            attr, a, b, c = ioc.PARAM.unpack_from(block, at)
-            at += ioc.PARAM.size
+        for n, attr in enumerate(attrs):
             if attr in MEMREFS:
-                params.append(_memref_from_user(ctx, attr, a, b, c))
-            elif attr in (ioc.TEE_IOCTL_PARAM_ATTR_TYPE_NONE, ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT):
-                params.append(TeeParam(attr))
-            elif attr < ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT - 1:
-                params.append(TeeParam(attr, a, b, c))
-            else:
+                _memref_from_user(ctx, message, 4 * n, held)
+            elif attr > ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT:
                 raise OSError(errno.EINVAL, f"parameter attribute 0x{attr:x}")
     except BaseException:
-        _put_params(ctx, params)
+        _put_shms(ctx, held)
         raise
-    return params
+    return message, held
 
 
-def _memref_from_user(ctx: TeeContext, attr: int, offset: int, size: int, number: int) -> TeeParam:
+def _memref_from_user(ctx: TeeContext, message: list[int], at: int, held: list[TeeShm]) -> None:
+    attr, offset, size, number = message[at : at + 4]
     if number == ioc.TEE_MEMREF_NULL:
-        return TeeParam(attr, 0, size)
+        tmem = attr + OPTEE_MSG_ATTR_TYPE_TMEM_INPUT - ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT
+        message[at : at + 4] = (tmem, 0, size, 0)
+        return
     shm = ctx.shm_get(number & 0xFFFFFFFF)
     if shm is None:
         raise OSError(errno.EINVAL, f"no shared memory {number} in this context")
+    held.append(shm)
     if offset + size > shm.size:
-        ctx.shm_put(shm)
         raise OSError(errno.EINVAL, f"0x{offset:x}+0x{size:x} exceeds shared memory of 0x{shm.size:x} bytes")
-    return TeeParam(attr, offset, size, 0, shm)
+    message[at + 3] = shm.cookie
 
 
-def _put_params(ctx: TeeContext, params: list[TeeParam]) -> None:
-    for p in params:
-        if p.shm is not None:
-            ctx.shm_put(p.shm)
+def _put_shms(ctx: TeeContext, held: list[TeeShm]) -> None:
+    for shm in held:
+        ctx.shm_put(shm)
 
 
-def _params_to_user(block: bytearray, at: int, params: list[TeeParam]) -> int:
-    """params_to_user into our copy of the block; where what has to be stored ends."""
-    end = 0
-    for p in params:
-        if p.attr in OUTPUTS:
-            if p.attr in MEMREFS:
-                block[at + 16 : at + 24] = (p.b & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "little")
+def _params_to_user(params: tuple[int, ...], answer: Sequence[int]) -> list[int] | None:
+    """params_to_user: the ioctl's parameters with their outputs from the message; None when there are none."""
+    out: list[int] | None = None
+    for at in range(0, len(params), 4):
+        attr = params[at]
+        if attr & 2:  # OUTPUT or INOUT, of either sort
+            if out is None:
+                out = list(params)
+            if attr < ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT:
+                out[at + 1 : at + 4] = answer[at + 1 : at + 4]
             else:
-                ioc.PARAM.pack_into(block, at, p.attr, p.a, p.b, p.c)
-            end = at + ioc.PARAM.size
-        at += ioc.PARAM.size
-    return end
+                out[at + 2] = answer[at + 2]
+    return out
 
 
 def _ioctl_open_session(ctx: TeeContext, arg: int, task: Task) -> int:
     head = ioc.OPEN_SESSION_ARG.size
     buf_ptr, block, count = _read_arg(task, arg, head, head - 4)
     uuid, client_data, login, cancel_id, *_ = ioc.OPEN_SESSION_ARG.unpack_from(block)
-    params = _params_from_user(ctx, block, head, count)
+    params = _PARAMS[count].unpack_from(block, head)
+    message, held = _params_from_user(ctx, params)
     try:
-        session, ret, origin = ctx.optee.open_session(ctx, task, uuid, login, client_data, cancel_id, params)
-        out = bytearray(block)
-        out[40:52] = session.to_bytes(4, "little") + ret.to_bytes(4, "little") + origin.to_bytes(4, "little")
-        end = _params_to_user(out, head, params) or head
+        for shm in held:
+            shm.copy_in(task)
+        session, ret, origin, answer = ctx.optee.open_session(ctx, task, uuid, login, client_data, cancel_id, message)
+        for shm in held:
+            shm.copy_out(task)
+        out = _params_to_user(params, answer)
         try:
-            task.write(buf_ptr + 40, bytes(out[40:end]))
+            if out is not None:
+                task.write(buf_ptr + head, _PARAMS[count].pack(*out))
+            task.write(buf_ptr + 40, _SESSION_RET_ORIGIN.pack(session, ret, origin))
         except OSError:
             if not ret:
                 ctx.optee.close_session(ctx, session)
             raise
     finally:
-        _put_params(ctx, params)
+        if held:
+            _put_shms(ctx, held)
     return 0
 
 
 def _ioctl_invoke(ctx: TeeContext, arg: int, task: Task) -> int:
-    head = ioc.INVOKE_ARG.size
-    buf_ptr, block, count = _read_arg(task, arg, head, head - 4)
-    func, session, cancel_id, *_ = ioc.INVOKE_ARG.unpack_from(block)
-    params = _params_from_user(ctx, block, head, count)
+    buf_ptr, block, count = _read_arg(task, arg, ioc.INVOKE_ARG.size, ioc.INVOKE_ARG.size - 4)
+    func, session, cancel_id, _, _, _, *numbers = _INVOKE[count].unpack(block)
+    params = tuple(numbers)
+    message, held = _params_from_user(ctx, params)
     try:
-        ret, origin = ctx.optee.invoke_func(ctx, func, session, cancel_id, params)
-        out = bytearray(block)
-        out[12:20] = ret.to_bytes(4, "little") + origin.to_bytes(4, "little")
-        end = _params_to_user(out, head, params) or 20
-        task.write(buf_ptr + 12, bytes(out[12:end]))
+        for shm in held:
+            shm.copy_in(task)
+        ret, origin, answer = ctx.optee.invoke_func(ctx, func, session, cancel_id, message)
+        for shm in held:
+            shm.copy_out(task)
+        out = _params_to_user(params, answer)
+        if out is not None:
+            task.write(buf_ptr + 12, _INVOKE_ANSWER[count].pack(ret, origin, count, *out))
+        else:
+            task.write(buf_ptr + 12, _RET_ORIGIN.pack(ret, origin))
     finally:
-        _put_params(ctx, params)
+        if held:
+            _put_shms(ctx, held)
     return 0
 
 

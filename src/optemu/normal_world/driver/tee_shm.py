@@ -31,7 +31,7 @@ class TeeShm:
     process registered: that is copied from ``user_addr`` before a call and back after it.
     """
 
-    __slots__ = ("_release", "cookie", "ctx", "fd", "id", "page_offset", "refs", "region", "size", "user")
+    __slots__ = ("_release", "cookie", "ctx", "fd", "id", "page_offset", "refs", "region", "size", "user_addr")
 
     def __init__(self, region: Region, size: int, release: Callable[["TeeShm"], None], fd: int = -1) -> None:
         self.id = -1
@@ -42,8 +42,13 @@ class TeeShm:
         self.cookie = next(_cookies)
         self.refs = 1
         self.ctx: TeeContext | None = None
-        self.user: tuple[Task, int] | None = None
+        self.user_addr: int | None = None
         self._release = release
+
+    @property
+    def kind(self) -> str:
+        """How a process holds it: a descriptor of the memory itself, or one that only marks its life."""
+        return "memfd" if self.fd >= 0 else "pipe"
 
     @property
     def view(self) -> memoryview:
@@ -53,17 +58,19 @@ class TeeShm:
         """The descriptor the process got is gone everywhere."""
         self._release(self)
 
-    def copy_in(self) -> None:
+    def copy_in(self, task: "Task") -> None:
         """Registered memory: what the process has there, for the call that begins."""
-        if self.user is not None:
-            task, addr = self.user
-            self.view[:] = task.read(addr, self.size)
+        if self.user_addr is not None:
+            self.view[:] = task.read(self.user_addr, self.size)
 
-    def copy_out(self, offset: int, size: int) -> None:
-        """Registered memory: what the call wrote, back to the process."""
-        if self.user is not None and size:
-            task, addr = self.user
-            task.write(addr + offset, bytes(self.view[offset : offset + size]))
+    def copy_out(self, task: "Task") -> None:
+        """Registered memory: what it holds after the call, back to the process, as far as that may write there."""
+        if self.user_addr is not None:
+            try:
+                task.write(self.user_addr, bytes(self.view))
+            except OSError as e:
+                # A read-only buffer can be registered for input, and is never written then.
+                log.debug("registered memory at 0x%x is not writable: %s", self.user_addr, e)
 
 
 class ShmPool:

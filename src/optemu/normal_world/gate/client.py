@@ -47,18 +47,18 @@ class Client(ClientMemory):
     def __init__(self, tid: int, listener: int, installer: Installer) -> None:
         """OSError when the thread is gone or must not be looked into."""
         self.fds = -1
-        self.fds = os.open(f"/proc/{tid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         super().__init__(tid)
+        self.fds = os.open(f"/proc/{tid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._listener = listener
         self._installer = installer
         self.call = 0
         self.answered = False
 
-    def __del__(self) -> None:
-        """Descriptors last as long as anybody, the driver included, holds on to the client."""
-        super().__del__()
+    def close(self) -> None:
+        super().close()
         if self.fds >= 0:
             os.close(self.fds)
+            self.fds = -1
 
     def is_gone(self) -> bool:
         """The thread has ended (its number may be in use again, for another)."""
@@ -115,7 +115,7 @@ class Client(ClientMemory):
         return number
 
     def fetch_fd(self, fd: int) -> int:
-        if fd < 0:
+        if not 0 <= fd < 1 << 31:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         pidfd = os.pidfd_open(self.pid)
         try:

@@ -50,18 +50,20 @@ def keep(order: Order, control: socket.socket, calls: memoryview) -> NoReturn:
     code = 70
     try:
         gc.disable()  # nothing of the server's may be finalized here
-        _close_all_but(control.fileno())
+        _close(control, inheritable_too=False)
         Keeper(control, calls).run(order)
         code = 0
     finally:
         os._exit(code)
 
 
-def _close_all_but(kept: int) -> None:
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != kept:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
+def _close(*kept: socket.socket | int, inheritable_too: bool) -> None:
+    """Everything but the standard streams and ``kept``. What is inheritable is meant for the client."""
+    keep = {0, 1, 2, *(one if isinstance(one, int) else one.fileno() for one in kept)}
+    for fd in {int(name) for name in os.listdir("/proc/self/fd")} - keep:
+        with contextlib.suppress(OSError):
+            if inheritable_too or not os.get_inheritable(fd):
+                os.close(fd)
 
 
 class Keeper:
@@ -72,11 +74,11 @@ class Keeper:
         self._client = 0
         self._status: int | None = None
         self._poll = select.poll()
-        self._woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         for number in _IGNORED_HERE:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def run(self, order: Order) -> None:
@@ -124,8 +126,9 @@ class Keeper:
         """Keep no pipe of the client's open, and no directory busy."""
         for fd, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
             null = os.open("/dev/null", mode)
-            os.dup2(null, fd)
+            os.dup2(null, fd, inheritable=False)
             os.close(null)
+        _close(self._control, self._listener, self._woken, self._wake, inheritable_too=True)
         os.chdir("/")
 
     def _loop(self) -> None:

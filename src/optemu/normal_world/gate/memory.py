@@ -71,9 +71,14 @@ class ClientMemory:
             _NONE,
         )
 
-    def __del__(self) -> None:
+    def close(self) -> None:
         if self._mem >= 0:
             os.close(self._mem)
+            self._mem = -1
+
+    def __del__(self) -> None:
+        """Not before, because the driver may hold on to the task of a call longer than the gate does."""
+        self.close()
 
     def forget_window(self) -> None:
         """What was read before no longer stands for what is there."""

@@ -202,10 +202,13 @@ class Receiver:
         for worker in list(self._workers.values()):
             if worker.thread is not None:
                 worker.thread.join(max(0.0, deadline - perf_counter()))
+        if self._workers:
+            return False
+        for client in self._clients.values():
+            client.close()
         self._clients.clear()
-        if not self._workers:
-            os.close(self._listener)
-        return not self._workers
+        os.close(self._listener)
+        return True
 
     # -- receiving
 
@@ -288,7 +291,8 @@ class Receiver:
     # -- open
 
     def _open(self, call: int, tid: int, path_addr: int, flags: int) -> None:
-        path = _DEVICES.get(peek_path(tid, path_addr).split(b"\0", 1)[0])
+        name, end, _ = peek_path(tid, path_addr).partition(b"\0")
+        path = _DEVICES.get(name) if end else None
         client = self._meet(tid, call) if path is not None else None
         if path is None or client is None:
             self._pass(call)

@@ -4,12 +4,11 @@ import errno
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from optemu.normal_world.gate import kernel
 
-_PTRACE_SCOPE: Final = Path("/proc/sys/kernel/yama/ptrace_scope")
+_PTRACE_SCOPE: Final = "/proc/sys/kernel/yama/ptrace_scope"
 _LATER: Final = "a preload library for such machines comes with a later release; until then use the Python client API"
 
 
@@ -35,7 +34,7 @@ def _platform() -> str:
     machine = os.uname().machine
     if machine not in kernel.ARCHS:
         return f"running programs needs an x86-64 or aarch64 machine, this is {machine}; use the Python client API"
-    if not Path("/proc/self/mem").exists():
+    if not os.path.exists("/proc/self/mem"):
         return "running programs needs /proc, which is not mounted here"
     return ""
 
@@ -62,7 +61,8 @@ def _seccomp_reason(code: int) -> str:
 
 def _ptrace() -> str:
     try:
-        scope = int(_PTRACE_SCOPE.read_text())
+        with open(_PTRACE_SCOPE) as setting:
+            scope = int(setting.read())
     except (OSError, ValueError):
         return ""
     if scope >= 3 or (scope == 2 and os.geteuid() != 0):

@@ -57,4 +57,13 @@ __ta_entry:
 	.fnend
 	.size __ta_entry, . - __ta_entry
 
+/* Unwind tables refer to the personality routines of C++; unwinding here is the core's affair. */
+	.section .text.__aeabi_unwind_cpp_pr, "ax", %progbits
+	.balign 4
+	.globl __aeabi_unwind_cpp_pr0, __aeabi_unwind_cpp_pr1, __aeabi_unwind_cpp_pr2
+__aeabi_unwind_cpp_pr0:
+__aeabi_unwind_cpp_pr1:
+__aeabi_unwind_cpp_pr2:
+	udf	#0
+
 	.section .note.GNU-stack, "", %progbits

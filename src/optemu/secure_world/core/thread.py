@@ -6,6 +6,7 @@ OPTEE_SMC_CALL_RETURN_FROM_RPC switches in again.
 """
 
 import logging
+import struct
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -27,6 +28,7 @@ Registers = tuple[int, int, int, int, int, int, int, int]
 THREAD_RPC_MAX_NUM_PARAMS = 4
 _RPC_ARG_SIZE = optee_msg.msg_arg_size(THREAD_RPC_MAX_NUM_PARAMS)
 _UNUSED = (0, 0, 0)
+_U32 = struct.Struct("<I")
 
 
 class StdEntry(Protocol):
@@ -322,13 +324,14 @@ class Threads:
         end = offset + optee_msg.MSG_ARG.size
         if view is None or offset & 7 or end > mobj.size:
             return smc_abi.OPTEE_SMC_RETURN_EBADADDR
-        num_params = int.from_bytes(view[end - 4 : end], "little")
+        (num_params,) = _U32.unpack_from(view, end - 4)
         end = offset + optee_msg.msg_arg_size(num_params)
         rpc_end = end + _RPC_ARG_SIZE if with_rpc_arg else end
         if num_params > optee_msg.OPTEE_MSG_MAX_NUM_PARAMS or rpc_end > mobj.size:
             return smc_abi.OPTEE_SMC_RETURN_EBADADDR
         if with_rpc_arg:
-            thread.clear_rpc_cache()
+            if thread.rpc_mobj is not None:
+                thread.clear_rpc_cache()
             thread.rpc_arg = view[end:rpc_end]
         try:
             ret = self._entry(thread, view, offset, num_params)

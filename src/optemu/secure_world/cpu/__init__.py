@@ -1,11 +1,11 @@
 """EL0 engines: registers, memory and faults of an Arm processor, on Unicorn. Knows nothing of what it runs.
 
-    cpu = engine("aarch64")
-    cpu.back(region.base, region.host, region.size)         # physical memory
-    cpu.map(0x4000_0000, region.base, 0x1000, Prot.R | Prot.X)
-    stop = cpu.enter(0x4000_0000, sp)
-    while stop is Stop.SVC:
-        stop = cpu.resume(serve(cpu.number, cpu.args))
+cpu = engine("aarch64")
+cpu.back(region.base, region.host, region.size)         # physical memory
+cpu.map(0x4000_0000, region.base, 0x1000, Prot.R | Prot.X)
+stop = cpu.enter(0x4000_0000, sp)
+while stop is Stop.SVC:
+    stop = cpu.resume(serve(cpu.number, cpu.args))
 """
 
 from .aarch64 import Aarch64

@@ -33,7 +33,8 @@ _SCTLR_EL1 = (1, 0, 3, 0, 0)
 _SCR_RW = 1 << 10  # EL1 is AArch64; without it the page tables are read in AArch32's way. NS stays 0.
 _EL0_READS_COUNTERS = 3
 _TCR = 32 | 1 << 23 | 2 << 32  # 4 GiB by TTBR0, nothing by TTBR1, physical addresses of 40 bits
-_SCTLR = 1 | 1 << 14 | 1 << 15 | 1 << 26 | 1 << 35  # MMU; EL0 may DC ZVA, read CTR, clean caches; BTI at EL0
+_SCTLR_SET = 1 | 1 << 14 | 1 << 15 | 1 << 26 | 1 << 35  # MMU; EL0 may DC ZVA, read CTR, clean caches; BTI at EL0
+_SCTLR_CLEAR = 1 << 16  # nTWI: WFI at EL0 is undefined; it would end the run without a reason
 
 _X = (*range(a64.UC_ARM64_REG_X0, a64.UC_ARM64_REG_X0 + 29), a64.UC_ARM64_REG_X29, a64.UC_ARM64_REG_X30)
 
@@ -61,7 +62,7 @@ class Aarch64(Cpu):
         self._write(_TTBR0_EL1, self._table.base)
         self._write(_MAIR_EL1, 0xFF)
         self._write(_TCR_EL1, _TCR)
-        self._write(_SCTLR_EL1, self._read(_SCTLR_EL1) | _SCTLR)
+        self._write(_SCTLR_EL1, self._read(_SCTLR_EL1) & ~_SCTLR_CLEAR | _SCTLR_SET)
         self._args = self._at_stop[:ARGS]
 
     def _write(self, name: tuple[int, ...], value: int) -> None:

@@ -6,7 +6,7 @@ from unicorn import arm_const as a32
 from unicorn import unicorn_const as uc
 
 from . import native
-from .cpu import ARGS, Cpu
+from .cpu import ARGS, Cpu, Stop
 
 _STACK_PTR, _STACK_WORDS, _NUMBER, _PC, _SP, _CPSR = 5, 6, 7, 8, 9, 10
 _REGISTER_ARGS = 4
@@ -35,10 +35,14 @@ _SCTLR = (15, 0, 0, 1, 0, 0, 0)
 
 _LONG_FORMAT = 1 << 31
 _EL0_READS_COUNTERS = 3
-_MMU = 1
+_SCTLR_MMU = 1
+_SCTLR_NTWI = 1 << 16  # cleared: WFI at EL0 is undefined; it would end the run without a reason
 _CPACR_VFP = 0xF0_0000
 _FPEXC_ENABLE = 0x4000_0000
 _USER_MODE = 0x10
+
+_SYSCALL_SYNDROME = 0x11 << 26
+_NOT_UNDEFINED = (0x11, 0x20, 0x24, 0x38)  # classes of syndrome: system call, aborts, breakpoint
 
 _R = tuple(range(a32.UC_ARM_REG_R0, a32.UC_ARM_REG_R0 + 13))
 
@@ -67,12 +71,25 @@ class Arm32(Cpu):
         self._write(_TTBR0, self._table.base)
         self._write(_MAIR0, 0xFF)
         self._write(_CNTKCTL, _EL0_READS_COUNTERS)
-        self._write(_SCTLR, self._read(_SCTLR) | _MMU)
+        self._write(_SCTLR, self._read(_SCTLR) & ~_SCTLR_NTWI | _SCTLR_MMU)
         self._write_register(a32.UC_ARM_REG_C1_C0_2, _CPACR_VFP)
         self._write_register(a32.UC_ARM_REG_FPEXC, _FPEXC_ENABLE)
         self._write_register(a32.UC_ARM_REG_CPSR, _USER_MODE)
+        self._write_register(a32.UC_ARM_REG_ESR, _SYSCALL_SYNDROME)
         self._entry.values[len(self._entry_registers) - 1] = _USER_MODE
+        self._esr = ctypes.c_uint32(0)
         self._args = self._at_stop[:_REGISTER_ARGS]
+
+    def _run(self) -> Stop:
+        """The engine reports YIELD and WFE as undefined too: told apart by the syndrome, which these leave alone."""
+        while (stop := super()._run()) is Stop.UNDEFINED:
+            native.reg_read(self._live(), ctypes.c_int(a32.UC_ARM_REG_ESR), ctypes.byref(self._esr))
+            if self._esr.value >> 26 in _NOT_UNDEFINED:
+                continue
+            self.syndrome = self._esr.value
+            self._write_register(a32.UC_ARM_REG_ESR, _SYSCALL_SYNDROME)
+            break
+        return stop
 
     def _write_register(self, number: int, value: int) -> None:
         cell = ctypes.c_uint64(value)

@@ -10,8 +10,8 @@ runs inside the engine, no exception can be lost there, and the interpreter lock
 For anything but a system call the syndrome and the fault address are read out of the engine's saved state. Unicorn has
 no register for them; where they lie is found by provoking a fault with a known address, once per process.
 
-The address at which a run should end (``until``) is 0: any other value makes the engine drop translations after each
-run. Execution of a page mapped at 0 therefore ends in CRASH when it reaches address 0 itself.
+The address at which a run should end (``until``) is 0: any other value makes the engine look for translations to drop
+after each run, which costs time and overwrites the fault address. So nothing at address 0 itself can be executed.
 """
 
 import ctypes
@@ -26,6 +26,7 @@ from typing import ClassVar
 from unicorn import unicorn_const as uc
 
 from . import native
+from .native import emu_start, reg_read_batch, reg_write, reg_write_batch
 from .page_table import PAGE, PageTable, Prot
 
 TRANSLATION_BUFFER = 8 << 20
@@ -39,6 +40,7 @@ _SYSCALL_QUERY = uc.UC_QUERY_PAGE_SIZE  # == the number of the exception a syste
 _NONE = (1 << 64) - 1
 _EXCEPTION = struct.Struct("<IIQ")  # syndrome, AArch32 fault status, address
 _WRITE_NOT_READ = 1 << 6
+_X = int(Prot.X)
 
 
 class Stop(IntEnum):
@@ -57,14 +59,12 @@ class Stop(IntEnum):
 _STOP_BY_CLASS = {
     0x20: Stop.PREFETCH_ABORT,
     0x21: Stop.PREFETCH_ABORT,
-    0x22: Stop.PREFETCH_ABORT,  # pc alignment
     0x24: Stop.DATA_ABORT,
     0x25: Stop.DATA_ABORT,
-    0x26: Stop.DATA_ABORT,  # sp alignment
     0x38: Stop.BREAKPOINT,
     0x3C: Stop.BREAKPOINT,
 }
-_PC_ALIGNMENT, _SP_ALIGNMENT = 0x22, 0x26
+_ABORTS = (Stop.PREFETCH_ABORT, Stop.DATA_ABORT)
 
 
 class Slots:
@@ -129,18 +129,21 @@ class Cpu(ABC):
         self._stale = self._code_stale = False
         self._lock = threading.RLock()
         self._backed: dict[int, tuple[int, int]] = {}
+        self._code: set[tuple[int, int]] = set()
         self._table = PageTable(TABLE_BASE)
         self._engine: ctypes.c_void_p | None = native.open_engine(self._arch, self._model, TRANSLATION_BUFFER)
-        self._cause = (ctypes.c_uint64 * 1)(_NONE)
         self._connect(self._engine)
         self._set_up()
 
     def _connect(self, engine: ctypes.c_void_p) -> None:
         """Kept argument lists for the calls of the hot path, and the two hooks."""
         native.map_host(engine, self._table.base, self._table.host, self._table.size)
-        native.hook_interrupts(engine, native.QUERY, ctypes.addressof(self._cause))
+        cell = ctypes.c_uint64(0)
+        native.hook_interrupts(engine, native.QUERY, ctypes.addressof(cell))
         native.hook_interrupts(engine, native.EMU_STOP)
-        self._page_size = self._query_page_size(engine)
+        native.query(engine, _SYSCALL_QUERY, ctypes.addressof(cell))
+        self._page_size = cell.value  # what the first hook writes for a system call
+        self._cause = memoryview(cell).cast("B").cast("Q")
         self._entry = Slots(engine, self._entry_registers)
         self._stop = Slots(engine, self._stop_registers)
         self._at_stop = self._stop.values
@@ -149,12 +152,6 @@ class Cpu(ABC):
         self._read_args = self._stop.args
         result = ctypes.c_void_p(ctypes.addressof(self._stop.cell(0)))
         self._result_args = (engine, ctypes.c_int(self._result_register), result)
-
-    def _query_page_size(self, engine: ctypes.c_void_p) -> int:
-        """What the first hook writes for a system call."""
-        query = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(native.QUERY.value or 0)
-        native.check(query(engine, _SYSCALL_QUERY, ctypes.addressof(self._cause)), "cannot query the page size")
-        return self._cause[0]
 
     # Architecture.
 
@@ -188,13 +185,18 @@ class Cpu(ABC):
         _, size = self._backed[pa]
         native.unmap_host(self._live(), pa, size)
         del self._backed[pa]
-        # The engine forgets translations by virtual address here, which ours are not.
-        self._stale = self._code_stale = True
+        # The engine takes ``pa`` for a virtual address when it looks for what to forget.
+        self._stale = True
+        gone = {(start, end) for start, end in self._code if start < pa + size and pa < end}
+        self._code -= gone
+        self._code_stale |= bool(gone)
 
     def map(self, va: int, pa: int, size: int, prot: Prot) -> None:
         """Show physical memory at ``va``, from the next run on. ValueError when unaligned or beyond 4 GiB."""
         self._table.map(va, pa, size, prot)
         self._stale = True
+        if int(prot) & _X:
+            self._code.add((pa, pa + size))
 
     def unmap(self, va: int, size: int) -> None:
         """Take pages away, from the next run on. ValueError when unaligned or beyond 4 GiB."""
@@ -204,10 +206,11 @@ class Cpu(ABC):
     def _refresh(self) -> None:
         """Drop what the engine remembers of page tables and, where needed, of code."""
         engine = self._live()
+        native.flush_tlb(engine)
         if self._code_stale:
-            native.control(engine, uc.UC_CTL_TB_FLUSH)
-        native.control(engine, uc.UC_CTL_TLB_FLUSH)
-        self._stale = self._code_stale = False
+            native.flush_code(engine)
+            self._code_stale = False
+        self._stale = False
 
     # Running.
 
@@ -215,14 +218,14 @@ class Cpu(ABC):
         """Begin at ``pc`` with four arguments and every other general register zero."""
         values = self._entry.values
         values[0], values[1], values[2], values[3], values[4] = a0, a1, a2, a3, sp
-        native.reg_write_batch(*self._entry.args)
+        reg_write_batch(*self._entry.args)
         self._begin.value = pc
         return self._run()
 
     def resume(self, x0: int) -> Stop:
         """Go on behind the SVC with its result."""
         self._at_stop[0] = x0
-        native.reg_write(*self._result_args)
+        reg_write(*self._result_args)
         return self._run()
 
     def continue_(self) -> Stop:
@@ -235,8 +238,8 @@ class Cpu(ABC):
         if self._stopping:
             return self._stop_before()
         self._cause[0] = _NONE
-        status = native.emu_start(*self._run_args)
-        native.reg_read_batch(*self._read_args)
+        status = emu_start(*self._run_args)
+        reg_read_batch(*self._read_args)
         self._landed()
         if self._cause[0] == self._page_size:
             return Stop.SVC
@@ -251,19 +254,12 @@ class Cpu(ABC):
         if not taken and self._stopping:
             self.acknowledged = True
             return Stop.STOPPED
-        self._read_exception()
+        image = native.Context(self._live()).image()
+        self.syndrome, _, address = _EXCEPTION.unpack_from(image, exception_offset(type(self)))
         reason = _STOP_BY_CLASS.get(self.syndrome >> 26, Stop.UNDEFINED)
+        self._fault = address if reason in _ABORTS else 0
         # The first hook leaves the cell alone for a breakpoint, as for no exception at all.
         return reason if taken or reason is Stop.BREAKPOINT else Stop.CRASH
-
-    def _read_exception(self) -> None:
-        image = native.Context(self._live()).image()
-        self.syndrome, _, self._fault = _EXCEPTION.unpack_from(image, exception_offset(type(self)))
-        exception_class = self.syndrome >> 26
-        if exception_class == _PC_ALIGNMENT:
-            self._fault = self.pc
-        elif exception_class == _SP_ALIGNMENT:
-            self._fault = self.sp
 
     @property
     def pc(self) -> int:
@@ -309,13 +305,13 @@ class Cpu(ABC):
 
     def _stop_before(self) -> Stop:
         """STOPPED in place of a run, with all registers as that run would have found them."""
-        native.reg_write(self._live(), ctypes.c_int(self._pc_register), ctypes.byref(self._begin))
+        reg_write(self._live(), ctypes.c_int(self._pc_register), ctypes.byref(self._begin))
         self._reread()
         self.acknowledged = True
         return Stop.STOPPED
 
     def _reread(self) -> None:
-        native.reg_read_batch(*self._read_args)
+        reg_read_batch(*self._read_args)
         self._landed()
 
     # State.
@@ -323,7 +319,7 @@ class Cpu(ABC):
     def registers(self) -> dict[str, int]:
         """General registers by their names, for dumps."""
         slots = Slots(self._live(), tuple(self.registers_of_arch.values()))
-        native.check(native.reg_read_batch(*slots.args), "cannot read registers")
+        native.check(reg_read_batch(*slots.args), "cannot read registers")
         return dict(zip(self.registers_of_arch, slots.values, strict=True))
 
     def save(self) -> Saved:
@@ -341,8 +337,12 @@ class Cpu(ABC):
         """Give everything back. Engines leak about 70 KiB each: keep them for the next user instead."""
         with self._lock:
             engine, self._engine = self._engine, None
-        if engine is not None:
-            native.close_engine(engine)
+        if engine is None:
+            return
+        native.close_engine(engine)
+        for name in ("_entry", "_run_args", "_read_args", "_result_args"):
+            # Whoever runs it after this gets an AttributeError rather than freed memory.
+            self.__dict__.pop(name, None)
 
     def __del__(self) -> None:
         if getattr(self, "_engine", None) is not None:
@@ -384,9 +384,9 @@ def _find_exception(cpu: Cpu, base: int) -> set[int]:
     engine = cpu._live()
     cpu._refresh()
     cpu._entry.values[0] = base
-    native.reg_write_batch(*cpu._entry.args)
+    reg_write_batch(*cpu._entry.args)
     cpu._begin.value = _PROBE_AT
-    native.emu_start(*cpu._run_args)
+    emu_start(*cpu._run_args)
     image = native.Context(engine).image()
     wanted = (base + _PROBE_OFFSET).to_bytes(8, "little")
     places = (at - 8 for at in range(8, len(image) - 7, 4) if image[at : at + 8] == wanted)

@@ -6,12 +6,11 @@ Functions on the hot path have no ``argtypes``: their callers keep ready-made ct
 """
 
 import ctypes
-from importlib import import_module
 
-from unicorn import Uc
 from unicorn import unicorn_const as uc
+from unicorn.unicorn_py3.unicorn import uclib
 
-_PATH: str = import_module(Uc.__module__).uclib._name
+_PATH: str = uclib._name
 _quick = ctypes.PyDLL(_PATH)
 _PTR, _U64, _INT = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int
 
@@ -29,6 +28,7 @@ EMU_STOP = ctypes.cast(emu_stop, _PTR)
 
 _quick.uc_open.argtypes = [_INT, _INT, ctypes.POINTER(_PTR)]
 _quick.uc_close.argtypes = [_PTR]
+_quick.uc_query.argtypes = [_PTR, _INT, _PTR]
 _quick.uc_hook_add.argtypes = [_PTR, ctypes.POINTER(_PTR), _INT, _PTR, _PTR, _U64, _U64]
 _quick.uc_mem_map_ptr.argtypes = [_PTR, _U64, _U64, ctypes.c_uint32, _PTR]
 _quick.uc_mem_unmap.argtypes = [_PTR, _U64, _U64]
@@ -62,8 +62,8 @@ def open_engine(arch: int, model: int, translation_buffer: int) -> ctypes.c_void
     """
     handle = ctypes.c_void_p()
     check(_quick.uc_open(arch, uc.UC_MODE_ARM, ctypes.byref(handle)), "cannot open an engine")
-    control(handle, uc.UC_CTL_TCG_BUFFER_SIZE, translation_buffer)
-    control(handle, uc.UC_CTL_CPU_MODEL, model)
+    _control(handle, uc.UC_CTL_TCG_BUFFER_SIZE, translation_buffer)
+    _control(handle, uc.UC_CTL_CPU_MODEL, model)
     return handle
 
 
@@ -72,10 +72,31 @@ def close_engine(handle: ctypes.c_void_p) -> None:
     _quick.uc_close(handle)
 
 
-def control(handle: ctypes.c_void_p, what: int, *values: int) -> None:
-    """One of Unicorn's control requests, in its write form."""
-    code = ctypes.c_int(uc.UC_CTL_IO_WRITE << 30 | len(values) << 26 | what)
-    check(_quick.uc_ctl(handle, code, *map(ctypes.c_int, values)), f"control request {what}")
+def _control_code(what: int, values: int) -> ctypes.c_int:
+    return ctypes.c_int(uc.UC_CTL_IO_WRITE << 30 | values << 26 | what)
+
+
+def _control(handle: ctypes.c_void_p, what: int, value: int) -> None:
+    check(_quick.uc_ctl(handle, _control_code(what, 1), ctypes.c_int(value)), f"control request {what}")
+
+
+_FLUSH_TLB = _control_code(uc.UC_CTL_TLB_FLUSH, 0)
+_FLUSH_CODE = _control_code(uc.UC_CTL_TB_FLUSH, 0)
+
+
+def flush_tlb(handle: ctypes.c_void_p) -> None:
+    """Have page tables read afresh."""
+    check(_quick.uc_ctl(handle, _FLUSH_TLB), "cannot flush the TLB")
+
+
+def flush_code(handle: ctypes.c_void_p) -> None:
+    """Have code translated afresh."""
+    check(_quick.uc_ctl(handle, _FLUSH_CODE), "cannot flush translations")
+
+
+def query(handle: ctypes.c_void_p, kind: int, address: int) -> None:
+    """Have the answer, 8 bytes, written to ``address``."""
+    check(_quick.uc_query(handle, kind, address), f"cannot query {kind}")
 
 
 def hook_interrupts(handle: ctypes.c_void_p, callback: ctypes.c_void_p, data: int = 0) -> None:

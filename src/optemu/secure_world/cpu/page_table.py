@@ -37,7 +37,7 @@ class Prot(IntFlag):
     GUARDED = 8
 
 
-def _attributes(prot: Prot) -> int:
+def _attributes(prot: int) -> int:
     """The bits of an entry beside its address; 0 when nothing is allowed."""
     if not prot & (Prot.R | Prot.W | Prot.X):
         return 0
@@ -46,6 +46,9 @@ def _attributes(prot: Prot) -> int:
     bits |= 0 if prot & Prot.W else _READ_ONLY
     bits |= 0 if prot & Prot.X else _NEVER_USER
     return bits | (_GUARDED if prot & Prot.GUARDED else 0)
+
+
+_ATTRIBUTES = [_attributes(prot) for prot in range(16)]
 
 
 def _entries(first: int, pages: int) -> bytes:
@@ -77,12 +80,9 @@ class PageTable:
         start, pages = self._span(va, size)
         if pa % PAGE or not 0 <= pa <= PHYSICAL - size:
             raise ValueError(f"bad physical range 0x{pa:x}+0x{size:x}")
-        bits = _attributes(prot)
-        if not bits:
-            self._mem[start : start + pages * 8] = bytes(pages * 8)
-            return
+        bits = _ATTRIBUTES[prot]
         make = _cached_entries if pages <= _CACHED_PAGES else _entries
-        self._mem[start : start + pages * 8] = make(pa | bits, pages)
+        self._mem[start : start + pages * 8] = make(pa | bits, pages) if bits else bytes(pages * 8)
 
     def unmap(self, va: int, size: int) -> None:
         """Pages from ``va`` on fault again. ValueError when unaligned or out of the space."""

@@ -1,0 +1,103 @@
+"""What several verbs share: the machine's options, the log, the trace."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from optemu.board.config import LOG_LEVELS, Config, ConfigError, load
+
+if TYPE_CHECKING:
+    from optemu.machine import Machine
+    from optemu.trace import Tracer
+
+DEFAULT_CONFIG = Path("optemu.toml")
+_PYTHON_LEVELS = {"none": 100, "error": logging.ERROR, "info": logging.INFO, "debug": logging.DEBUG, "flow": logging.DEBUG}
+
+
+def add_machine_options(p: argparse.ArgumentParser) -> None:
+    """Options of every verb that powers a machine on."""
+    p.add_argument(
+        "--ta-dir",
+        metavar="DIR",
+        action="append",
+        default=[],
+        type=Path,
+        help="directory with TA images, UUID.ta (repeatable; default: the current one, then /lib/optee_armtz)",
+    )
+    p.add_argument("--state", metavar="DIR", type=Path, help="where the TEE keeps what lasts (default: XDG_STATE_HOME/optemu)")
+    p.add_argument("--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml, if there is one)")
+    p.add_argument("--seed", type=int, help="make the board's random numbers repeatable")
+    p.add_argument(
+        "--log-level",
+        choices=LOG_LEVELS,
+        help="what of the secure world's console comes to stderr: none, error, info (default), debug, flow",
+    )
+    p.add_argument("--log", metavar="FILE", help="send it to a file instead of stderr")
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """The configuration file with the command line over it. ConfigError."""
+    if args.config is not None:
+        config = load(args.config)
+    elif DEFAULT_CONFIG.exists():
+        config = load(DEFAULT_CONFIG)
+    else:
+        config = Config()
+    if args.state is not None:
+        config.state = args.state
+    if args.seed is not None:
+        config.seed = args.seed
+    if args.log_level is not None:
+        config.log_level = args.log_level
+    missing = [d for d in args.ta_dir if not d.is_dir()]
+    if missing:
+        raise ConfigError(f"--ta-dir {missing[0]}: no such directory")
+    return config
+
+
+def start_log(config: Config, file: str | None) -> None:
+    """Send what the worlds say to stderr or ``file``: TA output as it is, our own lines with their origin."""
+    handler: logging.Handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter())
+    root = logging.getLogger("optemu")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    level = _PYTHON_LEVELS[config.log_level]
+    root.setLevel(max(level, logging.WARNING) if level == logging.INFO else level)
+    logging.getLogger("optemu.console").setLevel(level)
+
+
+class _Formatter(logging.Formatter):
+    """``E/TC: message`` for the core as on a board's console; TA lines carry their own prefix."""
+
+    _origins = {"optemu.ta": "TC", "optemu.core": "TC", "optemu.syscalls": "TC", "optemu.driver": "driver"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.name == "optemu.console":
+            return text
+        level = record.levelname[0]
+        origin = self._origins.get(record.name, record.name.removeprefix("optemu."))
+        return f"{level}/{origin}:{' ' if text else ''}{text}"
+
+
+def make_machine(config: Config, args: argparse.Namespace, trace: "Tracer | None" = None) -> "Machine":
+    """Power a machine on. Imported late: a program that never opens a TEE device does not pay for it."""
+    from optemu.machine import Machine
+
+    return Machine(config, ta_dirs=args.ta_dir, trace=trace)
+
+
+def explain_missing_ta(machine: "Machine", out: TextIO) -> None:
+    """After a failure: if a TA image was looked for in vain, where."""
+    search = machine.supplicant.last_failed_search if machine.supplicant is not None else None
+    if search is not None:
+        print(f"optemu: {search}", file=out)
+
+
+def fail(verb: str, why: object) -> int:
+    """One line on stderr; exit status 2."""
+    print(f"optemu {verb}: {why}", file=sys.stderr)
+    return 2
