@@ -13,12 +13,12 @@ _TITLES: Final = {
     World.MONITOR: "monitor · EL3",
     World.SECURE: "secure world · S-EL1 S-EL0",
 }
-_LEGEND: Final = "┌ call   └ return → result   ╶ both   • event   ━▶ crosses into another world   ┊ waits meanwhile"
+_LEGEND: Final = "┌ call   └ return → result   ╶ call and return   • event   ━▶ into another world   ┊ waits meanwhile"
 _GUTTER: Final = 21
 _PAD: Final = 2
 _ARROW_ROOM: Final = 2
 _NARROWEST: Final = 72
-_WIDTH_OF_A_FILE: Final = 132
+_WIDTH_OF_A_FILE: Final = 140
 
 NAME, ARG, OK, ERROR, NOTE, DIM, ARROW = "name", "arg", "ok", "error", "note", "dim", "arrow"
 _SGR: Final = {NAME: "1", ARG: "", OK: "32", ERROR: "1;31", NOTE: "35", DIM: "2", ARROW: "1;33"}

@@ -180,7 +180,9 @@ def _result_style(text: str) -> str:
 
 
 def _speaks(label: str, text: str) -> bool:
-    """Whether the value is a name that says by itself what it is, as OPEN_SESSION does: no need for its label."""
+    """Whether the value says by itself what it is, as OPEN_SESSION or a UUID does: no need for its label."""
     if label in ("origin", "login"):
         return False
-    return len(text) > 1 and (text.startswith("TA_") or (text[0].isalpha() and text.isupper() and text.isidentifier()))
+    if text.startswith("TA_") or (len(text) == 36 and text.count("-") == 4):
+        return True
+    return len(text) > 1 and text[0].isalpha() and text.isupper() and text.isidentifier()

@@ -220,7 +220,7 @@ def _params_from_user(ctx: TeeContext, params: tuple[int, ...]) -> tuple[Sequenc
     A value travels as it is; a memory reference names its object by cookie instead of by id.
     """
     attrs = params[::4]
-    if max(attrs, default=0) <= ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT:
+    if not attrs or max(attrs) <= 3:  # TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT
         return params, []
     message = list(params)
     held: list[TeeShm] = []
@@ -300,13 +300,13 @@ def _ioctl_open_session(ctx: TeeContext, arg: int, task: Task) -> int:
 
 def _ioctl_invoke(ctx: TeeContext, arg: int, task: Task) -> int:
     buf_ptr, block, count = _read_arg(task, arg, ioc.INVOKE_ARG.size, ioc.INVOKE_ARG.size - 4)
-    func, session, cancel_id, _, _, _, *numbers = _INVOKE[count].unpack(block)
-    params = tuple(numbers)
+    values = _INVOKE[count].unpack(block)
+    params = values[6:]
     message, held = _params_from_user(ctx, params)
     try:
         for shm in held:
             shm.copy_in(task)
-        ret, origin, answer = ctx.optee.invoke_func(ctx, func, session, cancel_id, message)
+        ret, origin, answer = ctx.optee.invoke_func(ctx, values[0], values[1], values[2], message)
         for shm in held:
             shm.copy_out(task)
         out = _params_to_user(params, answer)

@@ -74,7 +74,7 @@ def verify_image(image: bytes, keys: list[TrustedKey], uuid: bytes | None = None
     start = header.size + shdr.SHDR_BOOTSTRAP.size
     if len(image) != start + header.img_size:
         raise _refused(f"the image is {len(image)} bytes long, its header says {start + header.img_size}")
-    digest = sha256(header.fixed())
+    digest = sha256(header.fixed)
     digest.update(memoryview(image)[header.size :])
     if not hmac.compare_digest(digest.digest(), header.hash):
         raise _refused("the hash of the image is not the signed one: it was changed after signing")
