@@ -47,7 +47,8 @@ class Machine:
             self.supplicant = Supplicant(
                 lambda: EmulatedDevice(self.device, SUPPLICANT_DEVICE), dirs, tracer=self.trace
             )
-            self.supplicant.start()
+            self.supplicant.start(threads=False)
+            self.optee.supp.lend = self.supplicant.serve_one
 
     def connect(self) -> Context:
         """TEEC_InitializeContext for a client in this process."""

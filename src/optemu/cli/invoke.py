@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from optemu.board.config import ConfigError
 from optemu.cli.common import add_machine_options, config_from, explain_missing_ta, fail, make_machine, start_log
-from optemu.cli.tracing import add_trace_options, tracing
+from optemu.cli.tracing import Tracing, add_trace_options
 
 if TYPE_CHECKING:
     from optemu.normal_world.libteec import Parameter
@@ -83,10 +83,12 @@ def run(args: argparse.Namespace) -> int:
         params = [parse_param(text) for text in args.params]
         if len(params) > 4:
             raise ValueError(f"{len(params)} parameters; there can be four")
+        start_log(config, args.log)
+        tracing = Tracing(args)
     except (ConfigError, ValueError, OSError) as e:
         return fail("invoke", e)
-    start_log(config, args.log)
-    with tracing(args) as trace, make_machine(config, args, trace) as machine:
+    with tracing, make_machine(config, args, tracing.tracer) as machine:
+        tracing.start()
         try:
             with machine.connect() as context, context.OpenSession(uuid) as session:
                 session.invoke(args.cmd, *params)

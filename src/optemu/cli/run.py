@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from optemu.board.config import Config, ConfigError
 from optemu.cli.common import add_machine_options, config_from, explain_missing_ta, fail, make_machine, start_log
-from optemu.cli.tracing import add_trace_options, tracing
-from optemu.trace import Tracer
+from optemu.cli.tracing import Tracing, add_trace_options
 
 if TYPE_CHECKING:
     from optemu.machine import Machine
@@ -32,15 +31,16 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 class LazyDevice:
     """The machine's devices; the machine is powered on when a program first opens one."""
 
-    def __init__(self, config: Config, args: argparse.Namespace, trace: Tracer | None) -> None:
-        self._config, self._args, self._trace = config, args, trace
+    def __init__(self, config: Config, args: argparse.Namespace, tracing: Tracing) -> None:
+        self._config, self._args, self._tracing = config, args, tracing
         self._lock = threading.Lock()
         self.machine: Machine | None = None
 
     def open(self, path: str, task: "Task") -> "File":
         with self._lock:
             if self.machine is None:
-                self.machine = make_machine(self._config, self._args, self._trace)
+                self._tracing.start()
+                self.machine = make_machine(self._config, self._args, self._tracing.tracer)
         return self.machine.device.open(path, task)
 
     def power_off(self) -> None:
@@ -57,10 +57,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         config = config_from(args)
         start_log(config, args.log)
+        tracing = Tracing(args)
     except (ConfigError, OSError) as e:
         return fail("run", e)
-    with tracing(args) as trace:
-        device = LazyDevice(config, args, trace)
+    with tracing:
+        device = LazyDevice(config, args, tracing)
         gate = Gate(device)
         try:
             status = gate.run(command)

@@ -34,6 +34,8 @@ class Supp:
 
     def __init__(self) -> None:
         self.ctx: TeeContext | None = None
+        self.lend: Callable[[], None] | None = None
+        """A supplicant in this process that serves on the thread of whoever asks; else one waits in ``recv``."""
         self._cond = threading.Condition()
         self._queue: deque[Request] = deque()
         self._taken: dict[int, Request] = {}
@@ -71,7 +73,10 @@ class Supp:
         request = Request(func, params)
         with self._cond:
             self._queue.append(request)
-            self._cond.notify()
+            if self.lend is None:
+                self._cond.notify()
+        if self.lend is not None:
+            self.lend()
         while not request.done.wait(0.1):
             if gone():
                 self._withdraw(request)

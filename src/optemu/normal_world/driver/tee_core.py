@@ -337,7 +337,8 @@ def _supp_params(block: bytes, at: int, count: int) -> list[TeeParam]:
     params = []
     for n in range(count):
         attr, a, b, c = ioc.PARAM.unpack_from(block, at + n * ioc.PARAM.size)
-        if attr & ~ioc.TEE_IOCTL_PARAM_ATTR_MASK or attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK in (4, *range(8, 256)):
+        kind = attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK
+        if attr & ~ioc.TEE_IOCTL_PARAM_ATTR_MASK or kind == 4 or kind > ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INOUT:
             raise OSError(errno.EINVAL, f"parameter attribute 0x{attr:x}")
         params.append(TeeParam(attr, a, b, c))
     return params

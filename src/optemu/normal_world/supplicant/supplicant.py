@@ -10,7 +10,7 @@ from pathlib import Path
 from optemu.abi import gp
 from optemu.abi import tee_ioctl as abi
 from optemu.errors import TeeError
-from optemu.normal_world.device import DeviceFile
+from optemu.normal_world.device import DeviceFile, Pin
 from optemu.normal_world.supplicant.handlers import Services
 from optemu.normal_world.supplicant.params import (
     REQUEST_SIZE,
@@ -53,14 +53,19 @@ class Supplicant:
         self._waiters = 0
         self._threads: list[threading.Thread] = []
         self._stopping = False
+        self._idle_blocks: list[Pin] = []
 
     @property
     def last_failed_search(self) -> TaSearch | None:
         """The last TA that no directory had, with the paths tried."""
         return self.ta_dirs.last_failure
 
-    def start(self) -> None:
-        """Open the device and receive. OSError when it cannot be opened or is not OP-TEE's."""
+    def start(self, *, threads: bool = True) -> None:
+        """Open the device and receive. OSError when it cannot be opened or is not OP-TEE's.
+
+        Without ``threads`` nothing waits in the device: whoever makes a request lends its thread to ``serve_one``,
+        which saves two thread switches and changes nothing in what is said to the device.
+        """
         device = self._device_factory()
         try:
             gen_caps = _gen_caps(device)
@@ -70,7 +75,23 @@ class Supplicant:
         shm = SharedMemory(device, bool(gen_caps & abi.TEE_GEN_CAP_REG_MEM))
         self._services = Services(device, shm, self.ta_dirs)
         self._stopping = False
-        self._spawn(self._services)
+        if threads:
+            self._spawn(self._services)
+
+    def serve_one(self) -> None:
+        """Receive and answer one request that is there already."""
+        services = self._services
+        if services is None:
+            return
+        try:
+            pin = self._idle_blocks.pop()
+        except IndexError:
+            pin = services.device.pin(bytearray(abi.BUF_DATA.size + REQUEST_SIZE))
+        block = pin.view
+        if self._receive(services.device, block, pin.address):
+            answer = self._answer(services, bytes(block[abi.BUF_DATA.size :]), lent=True)
+            self._send(services.device, block, pin.address, answer)
+        self._idle_blocks.append(pin)
 
     def stop(self) -> None:
         """Close the device, which ends what waits in it, and wait a little for the threads."""
@@ -78,6 +99,9 @@ class Supplicant:
         services, self._services = self._services, None
         if services is None:
             return
+        for pin in self._idle_blocks:
+            services.device.unpin(pin)
+        self._idle_blocks.clear()
         services.device.close()
         services.shm.close()
         for thread in self._threads:
@@ -107,7 +131,7 @@ class Supplicant:
             with self._lock:
                 self._waiters -= 1
 
-    def _receive(self, device: DeviceFile, block: bytearray, address: int) -> bool:
+    def _receive(self, device: DeviceFile, block: bytearray | memoryview, address: int) -> bool:
         """Wait for a request to lie in ``block``; False when there will be none any more."""
         while not self._stopping:
             block[abi.BUF_DATA.size :] = _EMPTY_REQUEST
@@ -122,18 +146,20 @@ class Supplicant:
             return True
         return False
 
-    def _answer(self, services: Services, raw: bytes) -> bytes:
-        """What to send back for the request ``raw``; meanwhile another thread receives, if it may."""
+    def _answer(self, services: Services, raw: bytes, lent: bool = False) -> bytes:
+        """What to send back for the request ``raw``; meanwhile another thread receives, if it may and must."""
         try:
             request = decode(raw)
         except TeeError as error:
-            self._leave_waiters(services, may_spawn=False)
+            if not lent:
+                self._leave_waiters(services, may_spawn=False)
             log.warning("malformed request: %s", error)
             _, count = abi.SUPP_RECV_ARG.unpack_from(raw)
             count = min(count, RPC_NUM_PARAMS)
             params = raw[abi.SUPP_RECV_ARG.size :][: count * abi.PARAM.size]
             return abi.SUPP_SEND_ARG.pack(error.code, count) + params
-        self._leave_waiters(services, may_spawn=bool(request.meta))
+        if not lent:
+            self._leave_waiters(services, may_spawn=bool(request.meta))
         return encode(self._serve(services, request), request)
 
     def _leave_waiters(self, services: Services, may_spawn: bool) -> None:
@@ -167,7 +193,7 @@ class Supplicant:
             log.exception("%s failed, a defect of optemu; the TEE is told TEE_ERROR_GENERIC", row.name)
             return gp.TEE_ERROR_GENERIC
 
-    def _send(self, device: DeviceFile, block: bytearray, address: int, answer: bytes) -> None:
+    def _send(self, device: DeviceFile, block: bytearray | memoryview, address: int, answer: bytes) -> None:
         begin = abi.BUF_DATA.size
         block[begin : begin + len(answer)] = answer
         abi.BUF_DATA.pack_into(block, 0, address + begin, len(answer))

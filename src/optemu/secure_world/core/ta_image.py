@@ -1,6 +1,6 @@
 """Verified TA images and their instances: load once, reset in microseconds.
 
-An image is known by the SHA-256 of its whole file. Its read-only segments are one region that all instances
+An image is known by the hash that its signature covers, once that is verified. Its read-only segments are one region that all instances
 share; an instance has memory of its own for the writable segments and the stack, and an engine that keeps its
 translations when the memory is set back.
 """

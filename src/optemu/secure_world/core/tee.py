@@ -17,7 +17,7 @@ from optemu.secure_world.core.tee_ta_manager import TaManager
 from optemu.secure_world.core.tee_time import TeeTime
 from optemu.secure_world.core.thread import Registers, Thread, Threads
 from optemu.secure_world.core.user_ta import UserTas
-from optemu.secure_world.crypto.signed_header import TrustedKey, load_trusted_key, verify_image
+from optemu.secure_world.crypto.signed_header import SignedImage, TrustedKey, load_trusted_key, verify_image
 from optemu.secure_world.syscalls.table import SyscallTable
 
 log = logging.getLogger("optemu.core")
@@ -70,12 +70,12 @@ class Tee:
             trace.exit(points.FAST_SMC, r0)
         return (_DONE, r0, r1, r2, r3, *_REST)
 
-    def verify(self, image: bytes, uuid: bytes) -> bytes:
-        """The ELF file inside a signed image; TeeError(TEE_ERROR_SECURITY) says what is wrong with it."""
+    def verify(self, image: bytes, uuid: bytes) -> SignedImage:
+        """The signed image ``image`` is; TeeError(TEE_ERROR_SECURITY) says what is wrong with it."""
         trace = self.trace
         if trace.on:
             trace.enter(points.VERIFY, len(image))
         signed = verify_image(image, self._keys, uuid)
         if trace.on:
             trace.exit(points.VERIFY, 0, signed.key)
-        return signed.payload
+        return signed

@@ -1,6 +1,5 @@
 """Dynamic TAs: Arm code at EL0. Mirrors core/kernel/user_ta.c and thread_enter_user_mode."""
 
-import hashlib
 import itertools
 import logging
 from typing import TYPE_CHECKING
@@ -255,13 +254,12 @@ class UserTas(InitSession):
         assert isinstance(ctx, UserTaCtx)
         tee = self._tee
         raw = ree_fs_ta_open(tee, thread, ctx.uuid)
-        digest = hashlib.sha256(raw).digest()
-        payload = tee.verify(raw, ctx.uuid)
-        image = self._images.get(digest)
+        signed = tee.verify(raw, ctx.uuid)
+        image = self._images.get(signed.hash)
         if tee.trace.on:
             tee.trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
         if image is None:
-            image = self._images[digest] = self._load(payload, ctx.uuid)
+            image = self._images[signed.hash] = self._load(bytes(signed.payload), ctx.uuid)
         ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
         tee.board.timer.attach(ctx)

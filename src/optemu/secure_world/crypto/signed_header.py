@@ -42,7 +42,8 @@ class SignedImage:
     img_type: int
     algo: int
     key: str
-    payload: bytes
+    hash: bytes
+    payload: memoryview
 
 
 def load_trusted_key(name: str, pem: bytes) -> TrustedKey:
@@ -79,7 +80,13 @@ def verify_image(image: bytes, keys: list[TrustedKey], uuid: bytes | None = None
     if not hmac.compare_digest(digest.digest(), header.hash):
         raise _refused("the hash of the image is not the signed one: it was changed after signing")
     return SignedImage(
-        bootstrap.uuid, bootstrap.ta_version, header.img_type, header.algo, key.name, image[start:]
+        bootstrap.uuid,
+        bootstrap.ta_version,
+        header.img_type,
+        header.algo,
+        key.name,
+        header.hash,
+        memoryview(image)[start:],
     )
 
 
