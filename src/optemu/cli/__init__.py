@@ -6,7 +6,7 @@ from importlib import import_module
 
 from optemu import __version__
 
-_VERBS = ("run", "invoke", "build", "ta", "syscalls")
+_VERBS = ("demo", "run", "invoke", "build", "ta", "syscalls", "trace")
 
 
 def parser() -> argparse.ArgumentParser:

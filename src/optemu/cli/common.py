@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from optemu.board.config import LOG_LEVELS, Config, ConfigError, load
 
@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from optemu.trace import Tracer
 
 DEFAULT_CONFIG = Path("optemu.toml")
-_PYTHON_LEVELS = {"none": 100, "error": logging.ERROR, "info": logging.INFO, "debug": logging.DEBUG, "flow": logging.DEBUG}
+_PYTHON_LEVELS = {
+    "none": 100,
+    "error": logging.ERROR,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "flow": logging.DEBUG,
+}
 
 
 def add_machine_options(p: argparse.ArgumentParser) -> None:
@@ -88,13 +94,6 @@ def make_machine(config: Config, args: argparse.Namespace, trace: "Tracer | None
     from optemu.machine import Machine
 
     return Machine(config, ta_dirs=args.ta_dir, trace=trace)
-
-
-def explain_missing_ta(machine: "Machine", out: TextIO) -> None:
-    """After a failure: if a TA image was looked for in vain, where."""
-    search = machine.supplicant.last_failed_search if machine.supplicant is not None else None
-    if search is not None:
-        print(f"optemu: {search}", file=out)
 
 
 def fail(verb: str, why: object) -> int:

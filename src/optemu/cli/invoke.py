@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optemu.board.config import ConfigError
-from optemu.cli.common import add_machine_options, config_from, explain_missing_ta, fail, make_machine, start_log
+from optemu.cli.common import add_machine_options, config_from, fail, make_machine, start_log
 from optemu.cli.tracing import Tracing, add_trace_options
 
 if TYPE_CHECKING:
@@ -94,7 +94,6 @@ def run(args: argparse.Namespace) -> int:
                 session.invoke(args.cmd, *params)
         except TeecError as e:
             print(f"optemu invoke: {e}", file=sys.stderr)
-            explain_missing_ta(machine, sys.stderr)
             return 1
     for n, p in enumerate(params):
         _show(n, p)

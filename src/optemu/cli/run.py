@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from optemu.board.config import Config, ConfigError
-from optemu.cli.common import add_machine_options, config_from, explain_missing_ta, fail, make_machine, start_log
+from optemu.cli.common import add_machine_options, config_from, fail, make_machine, start_log
 from optemu.cli.tracing import Tracing, add_trace_options
 
 if TYPE_CHECKING:
@@ -74,7 +74,5 @@ def run(args: argparse.Namespace) -> int:
             if device.machine is not None:
                 device.machine.abandon_calls()
             gate.stop()
-            if device.machine is not None:
-                explain_missing_ta(device.machine, sys.stderr)
             device.power_off()
     exit_as(status)

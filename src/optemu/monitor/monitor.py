@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from optemu.abi import optee_smc as smc_abi
-from optemu.monitor.table import SMC_POINT, WORLD_SWITCH_POINT, smc_rows
+from optemu.monitor.table import FAST_SMC_POINT, SMC_POINT, WORLD_SWITCH_POINT, smc_rows
 from optemu.trace import Tracer
 
 Registers = tuple[int, int, int, int, int, int, int, int]
@@ -57,7 +57,7 @@ class Monitor:
         """One secure monitor call from the normal world."""
         trace = self._trace
         if trace.on:
-            trace.enter(SMC_POINT, a0, a1, a2, a3)
+            self._trace_call(a0, a1, a2, a3)
         regs = self._registers((a0, a1, a2, a3, a4, a5, a6, a7))
         owner = a0 >> smc_abi.SMC_OWNER_SHIFT & smc_abi.SMC_OWNER_MASK
         if smc_abi.OWNER_TRUSTED_OS <= owner <= smc_abi.OWNER_TRUSTED_OS_API and self._vectors is not None:
@@ -66,8 +66,20 @@ class Monitor:
             handler = self._calls.get(regs[0])
             result = handler(regs) if handler else (smc_abi.SMC_UNKNOWN, *regs[1:])
         if trace.on:
-            trace.exit(SMC_POINT, result[0], result[1], result[2], result[3])
+            self._trace_return(a0, result)
         return result
+
+    def _trace_call(self, a0: int, a1: int, a2: int, a3: int) -> None:
+        if a0 & smc_abi.SMC_FAST_CALL:
+            self._trace.enter(FAST_SMC_POINT, a0, a1)
+        else:
+            self._trace.enter(SMC_POINT, a0, a1, a2, a3)
+
+    def _trace_return(self, a0: int, result: Registers) -> None:
+        if a0 & smc_abi.SMC_FAST_CALL:
+            self._trace.exit(FAST_SMC_POINT, *result[:4])
+        else:
+            self._trace.exit(SMC_POINT, result[0])
 
     @staticmethod
     def _registers(regs: Registers) -> Registers:
@@ -93,7 +105,7 @@ class Monitor:
             raise RuntimeError(f"OP-TEE left the secure world with 0x{done:x}, not TEESMC_OPTEED_RETURN_CALL_DONE")
         _, _, _, _, a4, a5, a6, a7 = cpu.nsec
         if trace.on:
-            trace.exit(WORLD_SWITCH_POINT, r0)
+            trace.exit(WORLD_SWITCH_POINT)
         return (r0, r1, r2, r3, a4, a5, a6, a7)
 
 

@@ -10,7 +10,10 @@ from optemu.abi import optee_smc as smc_abi
 from optemu.trace import EL, Point, World
 
 SMC_POINT = Point("smc", World.NORMAL, EL.EL1, "driver", args="a0:smc a1:hex a2:hex a3:hex", result="a0:smc_return")
-WORLD_SWITCH_POINT = Point("opteed_smc_handler", World.MONITOR, EL.EL3, "monitor", args="smc_fid:smc", result="x0:smc_return")
+FAST_SMC_POINT = Point(
+    "smc", World.NORMAL, EL.EL1, "driver", args="a0:smc a1:hex", result="a0:hex a1:hex a2:hex a3:hex"
+)
+WORLD_SWITCH_POINT = Point("opteed_smc_handler", World.MONITOR, EL.EL3, "monitor", args="smc_fid:smc")
 
 SMCCC_VERSION = 0x80000000
 SMCCC_ARCH_FEATURES = 0x80000001

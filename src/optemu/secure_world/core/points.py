@@ -5,7 +5,7 @@ from optemu.trace import EL, Point, World
 STD_SMC = Point(
     "thread_handle_std_smc", World.SECURE, EL.S_EL1, "thread", args="a0:smc a1:hex a2:hex a3:hex", result="a0:smc_return"
 )
-FAST_SMC = Point("thread_handle_fast_smc", World.SECURE, EL.S_EL1, "thread", args="a0:smc", result="a0:smc_return")
+FAST_SMC = Point("thread_handle_fast_smc", World.SECURE, EL.S_EL1, "thread", args="a0:smc", result="a0:hex")
 ENTRY_STD = Point("tee_entry_std", World.SECURE, EL.S_EL1, "entry", args="thread:dec cmd:msg_cmd", result="")
 ENTRY_OPEN = Point(
     "entry_open_session",
@@ -65,6 +65,6 @@ STORE_OPEN = Point(
     "ree_fs_ta_open", World.SECURE, EL.S_EL1, "ta store", args="uuid:uuid", result="ret:tee_result size:size"
 )
 VERIFY = Point(
-    "shdr_verify_signature", World.SECURE, EL.S_EL1, "ta store", args="algo:hex key:str", result="ret:tee_result"
+    "shdr_verify_signature", World.SECURE, EL.S_EL1, "ta store", args="size:size", result="ret:tee_result key:str"
 )
 LDELF = Point("ldelf_init", World.SECURE, EL.S_EL1, "ldelf", args="uuid:uuid how:str", result="entry:ptr")

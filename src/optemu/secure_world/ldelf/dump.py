@@ -1,6 +1,6 @@
 """What is said of a TA that died (shim)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Read = Callable[[int, int], bytes | None]

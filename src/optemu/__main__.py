@@ -1,0 +1,7 @@
+"""``python -m optemu``."""
+
+import sys
+
+from optemu.cli import main
+
+sys.exit(main())
