@@ -1,11 +1,10 @@
 """``optemu build``: compile and sign a TA, compile its client."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from optemu import sign
-from optemu.sdk import build as sdk
+from optemu.board.config import LOG_LEVELS
+from optemu.cli.common import fail
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -17,17 +16,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     p.add_argument("dir", metavar="DIR", type=Path, help="project directory with ta/ and host/")
     p.add_argument("--out", metavar="DIR", type=Path, help="where the results go (default DIR/out)")
-    p.add_argument(
-        "--key", metavar="PEM", type=Path, default=sign.DEV_KEY, help="RSA key to sign with (default: optemu's)"
-    )
-    p.add_argument("--algo", choices=sorted(sign.SIG_ALGOS), default="pss", help="signature scheme (default pss)")
+    p.add_argument("--key", metavar="PEM", type=Path, help="RSA key to sign with (default: optemu's own)")
+    p.add_argument("--algo", choices=("pkcs1", "pss"), default="pss", help="signature scheme (default pss)")
     p.add_argument("-D", dest="defines", metavar="NAME[=VALUE]", action="append", default=[], help="define a macro")
     p.add_argument(
         "--log-level",
-        type=int,
-        choices=range(5),
-        default=2,
-        help="0 nothing, 1 errors, 2 information (default), 3 debug, 4 flow",
+        choices=LOG_LEVELS,
+        default="info",
+        help="messages compiled into the TA: none, error, info (default), debug, flow",
     )
     p.add_argument("--libc", choices=("gnu", "musl"), help="C library of the client: gnu, or musl and static")
     p.add_argument("--no-ta", dest="ta", action="store_false", help="build the client only")
@@ -37,11 +33,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
+    from optemu import sign
+    from optemu.sdk import build as sdk
+
     options = sdk.Options(
         out=args.out,
-        key=args.key,
+        key=args.key or sign.DEV_KEY,
         algo=args.algo,
-        log_level=args.log_level,
+        log_level=LOG_LEVELS[args.log_level],
         libc=args.libc or sdk.default_libc(),
         defines=tuple(args.defines),
         ta=args.ta,
@@ -51,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         built = sdk.build(args.dir, options)
     except (sdk.BuildError, sign.SignKeyError, OSError) as e:
-        print(f"optemu build: {e}", file=sys.stderr)
-        return 1
+        return fail("build", e)
     for path in (built.ta, built.elf, built.client):
         if path:
             print(path)

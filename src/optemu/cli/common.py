@@ -32,8 +32,12 @@ def add_machine_options(p: argparse.ArgumentParser) -> None:
         type=Path,
         help="directory with TA images, UUID.ta (repeatable; default: the current one, then /lib/optee_armtz)",
     )
-    p.add_argument("--state", metavar="DIR", type=Path, help="where the TEE keeps what lasts (default: XDG_STATE_HOME/optemu)")
-    p.add_argument("--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml, if there is one)")
+    p.add_argument(
+        "--state", metavar="DIR", type=Path, help="where the TEE keeps what lasts (default: XDG_STATE_HOME/optemu)"
+    )
+    p.add_argument(
+        "--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml, if there is one)"
+    )
     p.add_argument("--seed", type=int, help="make the board's random numbers repeatable")
     p.add_argument(
         "--log-level",

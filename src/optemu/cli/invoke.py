@@ -101,10 +101,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(n: int, p: "Parameter | None") -> None:
-    from optemu.normal_world.libteec import TempMemref, Value
+    """What came back in an output parameter."""
+    from optemu.normal_world import libteec as c
 
-    if isinstance(p, Value) and p.is_output:
+    if isinstance(p, c.Value) and p.kind != c.TEEC_VALUE_INPUT:
         print(f"param {n}: value {p.a} {p.b} (0x{p.a:x} 0x{p.b:x})")
-    elif isinstance(p, TempMemref) and p.is_output:
-        data = bytes(p.data or b"")[: p.size]
-        print(f"param {n}: {p.size} bytes {data.hex(' ', -4)}" + (f"  {data!r}" if data.isascii() else ""))
+    elif isinstance(p, c.TempMemref) and p.kind != c.TEEC_MEMREF_TEMP_INPUT:
+        print(f"param {n}: {p.size} bytes {p.data.hex(' ', -4)}" + (f"  {p.data!r}" if p.data.isascii() else ""))

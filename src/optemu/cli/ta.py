@@ -44,7 +44,7 @@ def describe(raw: bytes) -> dict[str, Any]:
     from optemu.abi import elf
 
     found: dict[str, Any] = {"size": len(raw)}
-    if raw[:4] == elf.ELF_MAGIC:
+    if raw[:4] == elf.ELFMAG:
         found["signature"] = {"signed": False}
         found.update(_elf(raw))
     else:
@@ -57,16 +57,16 @@ def _signature(raw: bytes, found: dict[str, Any]) -> bytes:
     from optemu.abi import gp, shdr
     from optemu.board.config import Config
     from optemu.errors import TeeError
-    from optemu.secure_world.crypto.signed_header import load_trusted_key, verify_image
+    from optemu.secure_world.crypto.signed_header import TrustStore, load_trusted_key, verify_image
 
     try:
         header = shdr.parse_shdr(raw)
         bootstrap = shdr.parse_bootstrap_ta(raw, header.size)
     except shdr.ShdrError as e:
         raise TeeError(gp.TEE_ERROR_BAD_FORMAT, f"neither a signed image nor an ELF file: {e}") from e
-    keys = [load_trusted_key(name, pem) for name, pem in Config().trusted_keys()]
+    trust = TrustStore([load_trusted_key(name, pem) for name, pem in Config().trusted_keys()])
     try:
-        verdict = f"trusted, by {verify_image(raw, keys).key}"
+        verdict = f"trusted, by {verify_image(raw, trust).key}"
     except TeeError as e:
         verdict = f"refused: {e}"
     found["signature"] = {
@@ -84,7 +84,7 @@ def _signature(raw: bytes, found: dict[str, Any]) -> bytes:
 
 def _elf(payload: bytes) -> dict[str, Any]:
     from optemu.abi import gp
-    from optemu.abi.ta_head import FLAG_NAMES
+    from optemu.abi.ta_head import flag_names
     from optemu.secure_world.ldelf import load
 
     image = load(payload, 0x4010_0000)
@@ -93,14 +93,12 @@ def _elf(payload: bytes) -> dict[str, Any]:
         "arch": image.arch,
         "uuid": gp.uuid_str(head.uuid),
         "stack_size": head.stack_size,
-        "flags": [name for bit, name in FLAG_NAMES.items() if head.flags & bit and bit.bit_count() == 1],
+        "flags": flag_names(head.flags),
         "bti": image.bti,
         "entry": image.entry - image.base,
         "needed": list(image.needed),
-        "segments": [
-            {"va": s.va - image.base, "size": s.size, "rights": _rights(int(s.prot))} for s in image.segments
-        ],
-        "properties": {p.name: p.value for p in image.properties},
+        "segments": [{"va": s.va - image.base, "size": s.size, "rights": _rights(int(s.prot))} for s in image.segments],
+        "properties": {p.name: p.value for p in image.properties()},
     }
 
 

@@ -1,7 +1,6 @@
 """The build driver: sources of a TA and its client to ``<uuid>.ta`` and a program."""
 
 import hashlib
-import struct
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from optemu import sign
-from optemu.abi import gp
+from optemu.abi import elf, gp
+from optemu.abi.ta_head import TA_HEAD, parse_ta_head
 from optemu.sdk import project
 from optemu.sdk.project import Part
 from optemu.sdk.toolchain import (
@@ -81,14 +81,14 @@ def build(root: Path, options: Options | None = None, say: Say = _say) -> Built:
     client = job.client(proj.host) if proj.host and options.host else None
     if not (proj.ta and options.ta):
         return Built(None, None, None, client)
-    elf, stripped = job.link_ta(proj.ta)
+    unstripped, stripped = job.link_ta(proj.ta)
     uuid = _ta_uuid(stripped)
     image = sign.sign_ta(stripped, uuid, key, sign.SIG_ALGOS[options.algo], proj.ta.version)
     name = gp.uuid_str(uuid)
     ta = job.out / f"{name}.ta"
     say(f"  SIGN  {ta.name}")
     ta.write_bytes(image)
-    return Built(name, ta, elf.replace(job.out / f"{name}.elf"), client)
+    return Built(name, ta, unstripped.replace(job.out / f"{name}.elf"), client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +129,14 @@ class _Job:
         work = self.out / "obj" / "ta"
         exported = work / "exported.txt"
         exported.write_text("{\n" + "".join(f"{name};\n" for name in _EXPORTED) + "};\n")
-        args: list[str | Path] = [
-            *("-m", self.options.target.emulation, "-T", str(SDK / "ta.ld"), "--dynamic-list", str(exported)),
-            *(*_LDFLAGS, *part.ldflags, *objects, "--start-lib", *runtime, "--end-lib"),
-        ]
-        elf, stripped = work / "ta.elf", work / "ta.stripped.elf"
+        args: list[str | Path] = ["-m", self.options.target.emulation, "-T", SDK / "ta.ld"]
+        args += ["--dynamic-list", exported, *_LDFLAGS, *part.ldflags]
+        args += [*objects, "--start-lib", *runtime, "--end-lib"]
+        unstripped, stripped = work / "ta.elf", work / "ta.stripped.elf"
         self.tools.say("  LD    ta")
-        self.tools.run("ld.lld", [*args, "-o", elf])
+        self.tools.run("ld.lld", [*args, "-o", unstripped])
         self.tools.run("ld.lld", [*args, "-s", "-o", stripped])
-        return elf, stripped.read_bytes()
+        return unstripped, stripped.read_bytes()
 
     def client(self, part: Part) -> Path:
         """The client program, with our libteec in it."""
@@ -178,21 +177,21 @@ def _dependencies(path: Path) -> list[str]:
     return [n.replace("\0", " ") for n in names.replace("\\ ", "\0").split()]
 
 
-def _ta_uuid(elf: bytes) -> bytes:
+def _ta_uuid(image: bytes) -> bytes:
     """The UUID in section .ta_head of a TA just linked (RFC 4122 octets)."""
-    for name, start, size in _sections(elf):
-        if name == b".ta_head" and size >= 16:
-            return gp.uuid_from_memory(elf[start : start + 16])
+    for name, start, size in _sections(image):
+        if name == b".ta_head" and size == TA_HEAD.size:
+            return parse_ta_head(image[start : start + size]).uuid
     raise BuildError("the TA has no .ta_head section")
 
 
-def _sections(elf: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, file offset and size of each section of a little-endian ELF file."""
-    wide = elf[4] == 2
-    header = struct.Struct("<40xQ10xHHH" if wide else "<32xI10xHHH")
-    entry = struct.Struct("<I20xQQ24x" if wide else "<I12xII16x")
-    table, entsize, count, strings = header.unpack_from(elf)
-    sections = [entry.unpack_from(elf, table + i * entsize) for i in range(count)]
-    names = sections[strings][1]
-    for name, start, size in sections:
-        yield elf[names + name : elf.index(0, names + name)], start, size
+def _sections(image: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, file offset and size of each section of an ELF file made here."""
+    layout = elf.ELF64 if image[4] == 2 else elf.ELF32
+    ehdr = layout.ehdr.unpack_from(image)
+    shoff, count, strings = ehdr[6], ehdr[12], ehdr[13]
+    table = [layout.shdr.unpack_from(image, shoff + i * layout.shdr.size) for i in range(count)]
+    names = table[strings][4]
+    for sh_name, _, _, _, offset, size, *_ in table:
+        start = names + sh_name
+        yield image[start : image.index(0, start)], offset, size

@@ -12,7 +12,9 @@ from optemu.normal_world.gate.gate import Gate
 
 def test_blocked_threads_do_not_block_others(gate: Gate, driver: FakeDriver) -> None:
     """Twenty calls wait at once, and each is woken by a later call of the same process."""
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         fd = tee()
         results = []
         threads = [threading.Thread(target=lambda: results.append(call(fd, BLOCK, 0))) for _ in range(20)]
@@ -21,7 +23,10 @@ def test_blocked_threads_do_not_block_others(gate: Gate, driver: FakeDriver) -> 
         assert call(fd, UNBLOCK, 20) == 20
         for thread in threads: thread.join()
         assert results == [5] * 20
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert not driver.interrupted
 
 
@@ -49,7 +54,9 @@ def _settled_workers() -> int:
 
 
 def test_the_result_of_a_late_call_is_written(gate: Gate) -> None:
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         fd = tee()
         out = ctypes.create_string_buffer(5)
         libc = ctypes.CDLL(None)
@@ -58,7 +65,10 @@ def test_the_result_of_a_late_call_is_written(gate: Gate) -> None:
         assert call(fd, UNBLOCK, 1) == 1
         thread.join()
         assert out.raw == b"woken"
-    """)) == 0
+    """)
+        )
+        == 0
+    )
 
 
 def test_a_slow_invoke_is_known_the_next_time(gate: Gate, driver: FakeDriver) -> None:
@@ -70,18 +80,25 @@ def test_a_slow_invoke_is_known_the_next_time(gate: Gate, driver: FakeDriver) ->
         return 0
 
     driver.handlers[TEE_IOC_INVOKE] = meet
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         def many():
             fd = tee()
             for _ in range(30): call(fd, INVOKE, bytes(16))
         thread = threading.Thread(target=many)
         thread.start(); many(); thread.join()
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert not meeting.broken
 
 
 def test_a_killed_client_interrupts_its_call(gate: Gate, driver: FakeDriver) -> None:
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         fd = tee()
         pid = blocker(fd)
         os.close(fd)
@@ -90,39 +107,54 @@ def test_a_killed_client_interrupts_its_call(gate: Gate, driver: FakeDriver) -> 
         os.kill(pid, signal.SIGKILL)
         assert os.WTERMSIG(os.wait()[1]) == signal.SIGKILL
         assert call(fd, UNBLOCK, 0) == 0
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert len(driver.interrupted) == 1
     assert len(driver.closed) == 2
 
 
 def test_also_when_another_process_still_holds_the_device(gate: Gate, driver: FakeDriver) -> None:
     """No hang-up tells of this death; the watchdog finds it."""
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         fd = tee()
         pid = blocker(fd)
         until(fd, WAITING, 1)
         os.kill(pid, signal.SIGKILL)
         os.wait()
         until(fd, INTERRUPTED, 1)
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert len(driver.closed) == 1
 
 
 def test_also_after_a_long_pause(gate: Gate, driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fast tick has stopped by then."""
     monkeypatch.setattr("optemu.normal_world.gate.watchdog._IDLE_TICKS", 5)
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         fd = tee()
         pid = blocker(fd)
         time.sleep(0.1)
         os.kill(pid, signal.SIGKILL)
         os.wait()
         until(fd, INTERRUPTED, 1)
-    """)) == 0
+    """)
+        )
+        == 0
+    )
 
 
 def test_closing_the_device_under_a_call_keeps_it_open(gate: Gate, driver: FakeDriver) -> None:
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         fd, other = tee(), tee()
         results = []
         thread = threading.Thread(target=lambda: results.append(call(fd, BLOCK, 0)))
@@ -135,14 +167,19 @@ def test_closing_the_device_under_a_call_keeps_it_open(gate: Gate, driver: FakeD
         thread.join()
         assert results == [5]
         until(other, CLOSED, 1)
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert not driver.interrupted
 
 
 def test_a_signal_waits_for_the_call(gate: Gate, driver: FakeDriver) -> None:
     """The call is not torn in two: its answer arrives, then the handler runs; with and without SA_RESTART."""
     driver.handlers[0xA464] = lambda *_: 6 if threading.Event().wait(0.06) is False else 0
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         fd = tee()
         for restart in (True, False):
             seen = []
@@ -153,7 +190,10 @@ def test_a_signal_waits_for_the_call(gate: Gate, driver: FakeDriver) -> None:
             assert libc.ioctl(fd, ctypes.c_ulong(0xA464), None) == 6
             for _ in range(10): pass
             assert seen
-    """)) == 0
+    """)
+        )
+        == 0
+    )
 
 
 def test_exec_under_a_waiting_thread(gate: Gate, driver: FakeDriver) -> None:
@@ -163,7 +203,9 @@ def test_exec_under_a_waiting_thread(gate: Gate, driver: FakeDriver) -> None:
         assert invoke(fd, b"abc") == b"cba"
         until(fd, INTERRUPTED, 1)
     """
-    assert gate.run(client(f"""
+    assert (
+        gate.run(
+            client(f"""
         fd = tee()
         os.set_inheritable(fd, True)
         def other():
@@ -171,15 +213,23 @@ def test_exec_under_a_waiting_thread(gate: Gate, driver: FakeDriver) -> None:
             os.execv(sys.executable, {client(body)!r} + [str(fd)])
         threading.Thread(target=other).start()
         call(fd, BLOCK, 0)
-    """)) == 0
+    """)
+        )
+        == 0
+    )
 
 
 def test_stop_interrupts_what_is_left(gate: Gate, driver: FakeDriver) -> None:
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         fd = tee()
         blocker(fd)
         until(fd, WAITING, 1)
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert len(driver.files) == 1
     gate.stop()
     assert len(driver.interrupted) == 1
@@ -187,7 +237,9 @@ def test_stop_interrupts_what_is_left(gate: Gate, driver: FakeDriver) -> None:
 
 
 def test_many_processes_at_once(gate: Gate, driver: FakeDriver) -> None:
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         for number in range(12):
             if os.fork() == 0:
                 fd = tee()
@@ -195,13 +247,18 @@ def test_many_processes_at_once(gate: Gate, driver: FakeDriver) -> None:
                 shm, _ = alloc(fd, 4096)
                 os._exit(0)
         for _ in range(12): assert os.wait()[1] == 0
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert len(driver.closed) == 12
     assert len(driver.released) == 12
 
 
 def test_clients_that_die_at_any_moment(gate: Gate, driver: FakeDriver) -> None:
-    assert gate.run(client("""
+    assert (
+        gate.run(
+            client("""
         for round in range(60):
             pid = os.fork()
             if pid == 0:
@@ -214,7 +271,10 @@ def test_clients_that_die_at_any_moment(gate: Gate, driver: FakeDriver) -> None:
             os.kill(pid, signal.SIGKILL)
             os.wait()
         assert version(tee())
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert wait_until(lambda: not driver.files and not driver.memories)
 
 

@@ -89,7 +89,9 @@ def test_the_client_gets_a_clean_start(gate: Gate) -> None:
     """Default signals, no descriptor of ours, our limits and directory, privileges that cannot grow."""
     before = os.environ.get("PATH")
     resource_limit = subprocess.run(["sh", "-c", "ulimit -n"], capture_output=True, text=True, check=True).stdout
-    assert gate.run(client(f"""
+    assert (
+        gate.run(
+            client(f"""
         status = dict(line.split(":", 1) for line in open("/proc/self/status"))
         # Python ignores these two itself, and INT is its own
         assert int(status["SigIgn"], 16) == 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1, status["SigIgn"]
@@ -99,7 +101,10 @@ def test_the_client_gets_a_clean_start(gate: Gate) -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 256
         links = [os.readlink("/proc/self/fd/" + fd) for fd in os.listdir("/proc/self/fd")[:-1]]
         assert not any(word in link for link in links for word in ("seccomp", "eventpoll", "inotify", "eventfd")), links
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     assert os.environ.get("PATH") == before
     assert resource_limit
 
@@ -177,14 +182,17 @@ def test_interrupt_ends_a_call_that_waits() -> None:
 
 def test_job_control() -> None:
     """The group stops as one and goes on as one."""
-    process = server("""
+    process = server(
+        """
         fd = tee()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         print(os.getpid(), flush=True)
         sys.stdin.readline()
         assert version(fd)
         sys.exit(6)
-    """, stdin=subprocess.PIPE)
+    """,
+        stdin=subprocess.PIPE,
+    )
     pid = int(line(process))
     # a group without a parent outside it in its session is orphaned, and may not stop by TSTP: as the shell would, STOP
     os.killpg(process.pid, signal.SIGSTOP)
@@ -198,10 +206,19 @@ def test_job_control() -> None:
 
 def test_ignored_signals_stay_ignored() -> None:
     """As nohup does it."""
-    argv = ["sh", "-c", 'trap "" HUP; exec "$@"', "-", sys.executable, "-I", "-c", server_code("""
+    argv = [
+        "sh",
+        "-c",
+        'trap "" HUP; exec "$@"',
+        "-",
+        sys.executable,
+        "-I",
+        "-c",
+        server_code("""
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    """)]
+    """),
+    ]
     assert subprocess.run(argv, timeout=20, check=False).returncode == 0
 
 
@@ -211,7 +228,9 @@ def test_leftovers_are_served_until_stop(gate: Gate, driver: FakeDriver) -> None
     done, finish = os.pipe()
     for fd in (writing, done):
         os.set_inheritable(fd, True)
-    assert gate.run(client(f"""
+    assert (
+        gate.run(
+            client(f"""
         fd = tee()
         if os.fork(): os._exit(0)
         os.setsid()
@@ -222,7 +241,10 @@ def test_leftovers_are_served_until_stop(gate: Gate, driver: FakeDriver) -> None
         assert errno_of(tee) == errno.ENOENT
         assert os.read(os.open("/dev/null", os.O_RDWR), 1) == b""
         os.write({writing}, b"ended")
-    """)) == 0
+    """)
+        )
+        == 0
+    )
     try:
         assert os.read(reading, 16) == b"served"
         gate.stop()
@@ -238,7 +260,8 @@ def test_the_servers_death_leaves_clients_without_a_device() -> None:
     """A call it was serving, one that waits, later ones; other files go on."""
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
-    process = server(f"""
+    process = server(
+        f"""
         fd = tee()
         results = []
         thread = threading.Thread(target=lambda: results.append(errno_of(call, fd, BLOCK, 0)))
@@ -250,7 +273,9 @@ def test_the_servers_death_leaves_clients_without_a_device() -> None:
         results.append(errno_of(tee))
         os.open("/dev/null", os.O_RDWR)
         os.write({writing}, repr(results).encode())
-    """, pass_fds=[writing])
+    """,
+        pass_fds=[writing],
+    )
     os.close(writing)
     assert line(process) == "ready"
     process.kill()

@@ -27,8 +27,6 @@ INVOKE_FUNC = Point(
 )
 CLOSE_SESSION = Point("optee_close_session", World.NORMAL, EL.EL1, "driver", args="session:dec")
 CANCEL_REQ = Point("optee_cancel_req", World.NORMAL, EL.EL1, "driver", args="session:dec cancel_id:dec")
-DO_CALL = Point(
-    "optee_do_call_with_arg", World.NORMAL, EL.EL1, "driver", args="cmd:msg_cmd", result="rc:smc_return"
-)
+DO_CALL = Point("optee_do_call_with_arg", World.NORMAL, EL.EL1, "driver", args="cmd:msg_cmd", result="rc:smc_return")
 HANDLE_RPC = Point("optee_handle_rpc", World.NORMAL, EL.EL1, "driver", args="func:smc_return")
 SUPP_REQ = Point("optee_supp_thrd_req", World.NORMAL, EL.EL1, "driver", args="func:rpc_cmd", result="ret:tee_result")

@@ -67,9 +67,7 @@ class RpcArg:
         ]
 
     def set_param(self, n: int, attr: int, a: int, b: int, c: int) -> None:
-        optee_msg.MSG_PARAM.pack_into(
-            self.view, optee_msg.MSG_ARG.size + n * optee_msg.MSG_PARAM.size, attr, a, b, c
-        )
+        optee_msg.MSG_PARAM.pack_into(self.view, optee_msg.MSG_ARG.size + n * optee_msg.MSG_PARAM.size, attr, a, b, c)
 
     def answer(self, ret: int) -> None:
         optee_msg.MSG_ARG_RET.pack_into(self.view, optee_msg.MSG_ARG_RET_OFFSET, ret, gp.TEE_ORIGIN_COMMS)

@@ -1,4 +1,4 @@
-"""The TEE subsystem: /dev/tee0 and /dev/teepriv0 as ioctl numbers and argument bytes. Mirrors drivers/tee/tee_core.c."""
+"""The TEE subsystem: its two devices as ioctl numbers and argument bytes. Mirrors drivers/tee/tee_core.c."""
 
 import errno
 import logging

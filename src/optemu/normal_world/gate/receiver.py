@@ -336,7 +336,9 @@ class Receiver:
             self._warned = True
             log.warning(
                 "client thread %d must not be looked into (%s), so it finds no /dev/tee0: its program file may be "
-                "unreadable, or it has made itself undumpable; run it readable or as the same user", tid, error
+                "unreadable, or it has made itself undumpable; run it readable or as the same user",
+                tid,
+                error,
             )
 
     # -- ioctl
@@ -397,7 +399,8 @@ class Receiver:
         except Exception:
             log.exception(
                 "%s of process thread %d failed inside optemu; the client gets EIO",
-                tee_ioctl.IOCTL_NAMES.get(cmd, hex(cmd)), client.tid,
+                tee_ioctl.IOCTL_NAMES.get(cmd, hex(cmd)),
+                client.tid,
             )
             return -errno.EIO
 

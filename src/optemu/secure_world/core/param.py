@@ -3,7 +3,9 @@
 from optemu.abi import gp
 from optemu.secure_world.core.mobj import Mobj
 
-MEMREF_TYPES = frozenset((gp.TEE_PARAM_TYPE_MEMREF_INPUT, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT, gp.TEE_PARAM_TYPE_MEMREF_INOUT))
+MEMREF_TYPES = frozenset(
+    (gp.TEE_PARAM_TYPE_MEMREF_INPUT, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT, gp.TEE_PARAM_TYPE_MEMREF_INOUT)
+)
 
 
 class Value:

@@ -3,7 +3,12 @@
 from optemu.trace import EL, Point, World
 
 STD_SMC = Point(
-    "thread_handle_std_smc", World.SECURE, EL.S_EL1, "thread", args="a0:smc a1:hex a2:hex a3:hex", result="a0:smc_return"
+    "thread_handle_std_smc",
+    World.SECURE,
+    EL.S_EL1,
+    "thread",
+    args="a0:smc a1:hex a2:hex a3:hex",
+    result="a0:smc_return",
 )
 FAST_SMC = Point("thread_handle_fast_smc", World.SECURE, EL.S_EL1, "thread", args="a0:smc", result="a0:hex")
 ENTRY_STD = Point("tee_entry_std", World.SECURE, EL.S_EL1, "entry", args="thread:dec cmd:msg_cmd", result="")
@@ -38,7 +43,9 @@ TA_INVOKE = Point(
     "tee_ta_invoke_command", World.SECURE, EL.S_EL1, "session", args="session:dec cmd:dec", result="ret:tee_result"
 )
 TA_CLOSE = Point("tee_ta_close_session", World.SECURE, EL.S_EL1, "session", args="session:dec", result="ret:tee_result")
-TA_CANCEL = Point("tee_ta_cancel_command", World.SECURE, EL.S_EL1, "session", args="session:dec", result="ret:tee_result")
+TA_CANCEL = Point(
+    "tee_ta_cancel_command", World.SECURE, EL.S_EL1, "session", args="session:dec", result="ret:tee_result"
+)
 PTA_OPEN = Point("pseudo_ta_enter_open_session", World.SECURE, EL.S_EL1, "ta", args="name:str", result="ret:tee_result")
 PTA_INVOKE = Point(
     "pseudo_ta_enter_invoke_cmd", World.SECURE, EL.S_EL1, "ta", args="name:str cmd:dec", result="ret:tee_result"
@@ -48,7 +55,9 @@ UTA_OPEN = Point("user_ta_enter_open_session", World.SECURE, EL.S_EL1, "ta", arg
 UTA_INVOKE = Point(
     "user_ta_enter_invoke_cmd", World.SECURE, EL.S_EL1, "ta", args="uuid:uuid cmd:dec", result="ret:tee_result"
 )
-UTA_CLOSE = Point("user_ta_enter_close_session", World.SECURE, EL.S_EL1, "ta", args="uuid:uuid", result="ret:tee_result")
+UTA_CLOSE = Point(
+    "user_ta_enter_close_session", World.SECURE, EL.S_EL1, "ta", args="uuid:uuid", result="ret:tee_result"
+)
 UTA_MEMSTATS = Point(
     "user_ta_enter_dump_memstats", World.SECURE, EL.S_EL1, "ta", args="uuid:uuid", result="ret:tee_result"
 )

@@ -1,8 +1,8 @@
 """Verified TA images and their instances: load once, reset in microseconds.
 
-An image is known by the hash that its signature covers, once that is verified. Its read-only segments are one region that all instances
-share; an instance has memory of its own for the writable segments and the stack, and an engine that keeps its
-translations when the memory is set back.
+An image is known by the hash that its signature covers, once that is verified. Its read-only segments are one
+region that all instances share; an instance has memory of its own for the writable segments and the stack, and an
+engine that keeps its translations when the memory is set back.
 """
 
 import ctypes
@@ -44,11 +44,11 @@ class TaInstance:
         read_only_at = 0
         for segment in image.elf.segments:
             if segment.writable:
-                space.map(segment.va, self.region, writable_at, segment.size, segment.prot, "data")
+                space.map(segment.va, self.region, writable_at, segment.size, Prot(segment.prot), "data")
                 writable_at += segment.size
             else:
                 assert image.read_only is not None
-                space.map(segment.va, image.read_only, read_only_at, segment.size, segment.prot, "text")
+                space.map(segment.va, image.read_only, read_only_at, segment.size, Prot(segment.prot), "text")
                 read_only_at += segment.size
 
     def reset(self) -> None:

@@ -17,7 +17,7 @@ from optemu.secure_world.core.tee_ta_manager import TaManager
 from optemu.secure_world.core.tee_time import TeeTime
 from optemu.secure_world.core.thread import Registers, Thread, Threads
 from optemu.secure_world.core.user_ta import UserTas
-from optemu.secure_world.crypto.signed_header import SignedImage, TrustedKey, load_trusted_key, verify_image
+from optemu.secure_world.crypto.signed_header import SignedImage, TrustStore, load_trusted_key, verify_image
 from optemu.secure_world.syscalls.table import SyscallTable
 
 log = logging.getLogger("optemu.core")
@@ -45,7 +45,7 @@ class Tee:
         self.user_tas = UserTas(self)
         self.manager = TaManager([self.pseudo_tas, self.user_tas], board.clock, board.trace)
         self.threads = Threads(board.config.threads, self.shm, self._tee_entry_std, board.trace)
-        self._keys: list[TrustedKey] = [load_trusted_key(name, pem) for name, pem in board.trusted_keys]
+        self.trust = TrustStore([load_trusted_key(name, pem) for name, pem in board.trusted_keys])
 
     def _tee_entry_std(self, thread: Thread, view: memoryview, at: int, num_params: int) -> int:
         return tee_entry_std(self, thread, view, at, num_params)
@@ -75,7 +75,7 @@ class Tee:
         trace = self.trace
         if trace.on:
             trace.enter(points.VERIFY, len(image))
-        signed = verify_image(image, self._keys, uuid)
+        signed = verify_image(image, self.trust, uuid)
         if trace.on:
             trace.exit(points.VERIFY, 0, signed.key)
         return signed

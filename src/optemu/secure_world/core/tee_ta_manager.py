@@ -269,7 +269,9 @@ class TaManager:
         try:
             s = self._init_session(thread, uuid, sessions)
         except TeeError as e:
-            log.error("Failed for TA %s: %s (%s)", gp.uuid_str(uuid), e.message or "cannot open", gp.result_name(e.code))
+            log.error(
+                "Failed for TA %s: %s (%s)", gp.uuid_str(uuid), e.message or "cannot open", gp.result_name(e.code)
+            )
             if trace.on:
                 trace.exit(points.TA_OPEN, e.code, 0)
             return e.code, gp.TEE_ORIGIN_TEE, 0

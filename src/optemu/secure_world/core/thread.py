@@ -32,9 +32,9 @@ _U32 = struct.Struct("<I")
 
 
 class StdEntry(Protocol):
-    """tee_entry_std: serves the message at ``offset`` of ``view``; the number of parameters has been checked."""
+    """tee_entry_std: serves the message at ``at`` of ``view``; the number of parameters has been checked."""
 
-    def __call__(self, thread: "Thread", view: memoryview, offset: int, num_params: int) -> int: ...
+    def __call__(self, thread: "Thread", view: memoryview, at: int, num_params: int) -> int: ...
 
 
 class RpcParam:
@@ -254,7 +254,8 @@ class Threads:
         """A greenlet of this OS thread; a new one costs more than a whole call, so they are kept."""
         local = self._local
         try:
-            return local.idle.pop()  # type: ignore[no-any-return]
+            idle: greenlet = local.idle.pop()
+            return idle
         except (AttributeError, IndexError):
             if not hasattr(local, "idle"):
                 local.idle = []

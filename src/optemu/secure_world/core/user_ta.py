@@ -270,7 +270,8 @@ class UserTas(InitSession):
         elf = parse(payload)
         if elf.ta_head.uuid != uuid:
             raise TeeError(
-                gp.TEE_ERROR_BAD_FORMAT, f"the image is of TA {gp.uuid_str(elf.ta_head.uuid)}, its name says {gp.uuid_str(uuid)}"
+                gp.TEE_ERROR_BAD_FORMAT,
+                f"the image is of TA {gp.uuid_str(elf.ta_head.uuid)}, its name says {gp.uuid_str(uuid)}",
             )
         return TaImage(elf, self._tee.board.memory)
 

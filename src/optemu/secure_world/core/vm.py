@@ -81,9 +81,7 @@ class AddressSpace:
         self._activate(self._fixed[-1])
         self._rebuild()
 
-    def map_zi(
-        self, memory: PhysicalMemory, va: int, size: int, shareable: bool, pad_begin: int, pad_end: int
-    ) -> int:
+    def map_zi(self, memory: PhysicalMemory, va: int, size: int, shareable: bool, pad_begin: int, pad_end: int) -> int:
         """Zero-initialised memory for the TA, at ``va`` or where there is room; its address."""
         size = round_up(size)
         if size > PARAM_BASE:

@@ -54,14 +54,35 @@ def load_trusted_key(name: str, pem: bytes) -> TrustedKey:
     return TrustedKey(name, key)
 
 
-def verify_image(image: bytes, keys: list[TrustedKey], uuid: bytes | None = None) -> SignedImage:
+class TrustStore:
+    """The trusted keys, and the signatures of theirs that have been seen: a signature is good for ever or never."""
+
+    MAX_SEEN = 256
+
+    def __init__(self, keys: list[TrustedKey]) -> None:
+        self._keys = keys
+        self._seen: dict[tuple[int, bytes, bytes], TrustedKey] = {}
+
+    def signer(self, header: shdr.Shdr) -> TrustedKey:
+        """The key that signed the header's hash; TeeError(TEE_ERROR_SECURITY) when none did."""
+        signature = header.algo, header.hash, header.sig
+        key = self._seen.get(signature)
+        if key is None:
+            key = _verify_signature(header, self._keys)
+            if len(self._seen) >= self.MAX_SEEN:
+                self._seen.clear()
+            self._seen[signature] = key
+        return key
+
+
+def verify_image(image: bytes, trust: TrustStore, uuid: bytes | None = None) -> SignedImage:
     """Check header, signature and hash, in upstream's order; TEE_ERROR_SECURITY says what failed.
 
     With ``uuid`` the image must be that TA's.
     """
     try:
         header = shdr.parse_shdr(image)
-        key = _verify_signature(header, keys)
+        key = trust.signer(header)
         if header.img_type in (shdr.SHDR_SUBKEY, shdr.SHDR_ENCRYPTED_TA):
             name = shdr.IMG_TYPE_NAMES[header.img_type]
             raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, f"images of type {name} are not supported yet")

@@ -1,13 +1,22 @@
-"""What is said of a TA that died (shim)."""
+"""What is said of a TA that died, in the shape upstream's scripts/symbolize.py reads.
 
-from collections.abc import Callable, Mapping
+Mirrors core/arch/arm/kernel/abort.c, and ta_elf_print_mappings and ta_elf_stack_trace of ldelf/ta_elf.c.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+MAX_FRAMES = 64
+_INSTRUCTION = 4
+
 Read = Callable[[int, int], bytes | None]
+"""(va, size) to the TA's bytes, None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class DumpRegion:
+    """Memory the TA sees; ``label`` "text" and "data" are the image's, anything else is named in the list."""
+
     va: int
     pa: int
     size: int
@@ -16,13 +25,48 @@ class DumpRegion:
 
 
 def abort_lines(kind: str, address: int, why: str, regs: Mapping[str, int], arch: str) -> list[str]:
-    return ["", f"User mode {kind} at address 0x{address:x} ({why})"]
+    """The head of an abort's dump: what happened, where, and all registers."""
+    lines = ["", f"User mode {kind} at address 0x{address:x} ({why})", f" cpu #0          cpsr 0x{regs['cpsr']:08x}"]
+    if arch == "aarch64":
+        lines += [f" x{n:<2} {regs[f'x{n}']:016x} x{n + 1:<2} {regs[f'x{n + 1}']:016x}" for n in range(0, 30, 2)]
+        return [*lines, f" x30 {regs['x30']:016x} elr {regs['pc']:016x}", f" sp_el0 {regs['sp']:016x}"]
+    rows = (("r0", "r4", "r8", "r12"), ("r1", "r5", "r9", "sp"), ("r2", "r6", "r10", "lr"), ("r3", "r7", "r11", "pc"))
+    return [*lines, *("".join(f" {name:>3} 0x{regs[name]:08x}   " for name in row).rstrip() for row in rows)]
 
 
-def state_lines(arch, uuid, regions, modules, regs, read) -> list[str]:
+def state_lines(
+    arch: str,
+    uuid: str,
+    regions: Sequence[DumpRegion],
+    modules: Sequence[tuple[str, int]],
+    regs: Mapping[str, int],
+    read: Read,
+) -> list[str]:
+    """Status of the TA: its regions, its images (UUID and load address), its call stack."""
     lines = [f"Status of TA {uuid}", f" arch: {arch}"]
     for n, r in enumerate(regions):
         where = "[0]" if r.label in ("text", "data") else f"({r.label})"
         lines.append(f" region {n:2}: va 0x{r.va:08x} pa 0x{r.pa:08x} size 0x{r.size:06x} flags {r.flags} {where}")
     lines += [f" [{n}] {name} @ 0x{base:x}" for n, (name, base) in enumerate(modules)]
-    return lines
+    width = 16 if arch == "aarch64" else 8
+    return [*lines, "Call stack:", *(f" 0x{pc:0{width}x}" for pc in call_stack(arch, regs, read))]
+
+
+def call_stack(arch: str, regs: Mapping[str, int], read: Read) -> list[int]:
+    """Where the TA was, innermost first: on AArch64 along the frame records from x29 on, on Arm32 pc and lr only."""
+    if arch != "aarch64":
+        return [regs["pc"], regs["lr"]]
+    stack = [regs["pc"]]
+    frame = regs["x29"]
+    while len(stack) < MAX_FRAMES and frame and not frame % 8:
+        record = read(frame, 16)
+        if record is None:
+            break
+        following, back = int.from_bytes(record[:8], "little"), int.from_bytes(record[8:], "little")
+        if not back:
+            break
+        stack.append(back - _INSTRUCTION)
+        if following <= frame:
+            break
+        frame = following
+    return stack

@@ -91,9 +91,7 @@ def _ehdr_complaint(layout: elf.Layout, ehdr: elf.Ehdr) -> str:
 _ARM_ABIS: Final = ((elf.ELFOSABI_NONE, elf.EF_ARM_ABI_V5), (elf.ELFOSABI_ARM, elf.EF_ARM_ABI_UNKNOWN))
 
 
-def _program_headers(
-    image: memoryview, layout: elf.Layout, ehdr: elf.Ehdr
-) -> tuple[bytes, tuple[elf.Phdr, ...]]:
+def _program_headers(image: memoryview, layout: elf.Layout, ehdr: elf.Ehdr) -> tuple[bytes, tuple[elf.Phdr, ...]]:
     end = ehdr.e_phoff + ehdr.e_phnum * layout.phdr.size
     if end > PAGE:
         raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, f"program headers end at 0x{end:x}, not in the file's first page")
@@ -180,7 +178,9 @@ def _check_room(extents: list[_Extent], layout: elf.Layout, base: int, limit: in
         raise bad(f"load segments up to 0x{end:x}, a TA's memory ends at 0x{ADDRESS_END:x}")
     size = sum(round_up(e.memsz) for e in extents)
     if size > limit:
-        raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"load segments of 0x{size:x} bytes, at most 0x{limit:x} are allowed")
+        raise TeeError(
+            gp.TEE_ERROR_OUT_OF_MEMORY, f"load segments of 0x{size:x} bytes, at most 0x{limit:x} are allowed"
+        )
 
 
 def _populate(image: memoryview, e: _Extent) -> Mapping:

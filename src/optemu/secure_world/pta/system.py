@@ -71,7 +71,5 @@ def _unmap(caller: UserTaCtx, types: int, params: list[PtaParam]) -> int | None:
     assert isinstance(where, Value)
     if size.b or not size.a:
         return gp.TEE_ERROR_BAD_PARAMETERS
-    caller.space.unmap_zi(
-        caller.tee.board.memory, (where.a & 0xFFFFFFFF) << 32 | where.b & 0xFFFFFFFF, size.a
-    )
+    caller.space.unmap_zi(caller.tee.board.memory, (where.a & 0xFFFFFFFF) << 32 | where.b & 0xFFFFFFFF, size.a)
     return None

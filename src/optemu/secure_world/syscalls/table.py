@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from optemu.abi import gp
 from optemu.abi import syscalls as scn
 from optemu.errors import TeeError
-from optemu.secure_world.cpu import Cpu
+from optemu.secure_world.cpu import Arm32, Cpu
 from optemu.secure_world.syscalls import misc, properties, ta_to_ta, time
 from optemu.trace import EL, Point, World
 
@@ -81,9 +81,7 @@ SYSCALLS: tuple[SyscallRow, ...] = (
         misc.syscall_check_access_rights,
         "flags:hex buf:ptr len:size",
     ),
-    _row(
-        scn.TEE_SCN_GET_CANCELLATION_FLAG, "get_cancellation_flag", misc.syscall_get_cancellation_flag, "cancel:ptr"
-    ),
+    _row(scn.TEE_SCN_GET_CANCELLATION_FLAG, "get_cancellation_flag", misc.syscall_get_cancellation_flag, "cancel:ptr"),
     _row(scn.TEE_SCN_UNMASK_CANCELLATION, "unmask_cancellation", misc.syscall_unmask_cancellation, "old_mask:ptr"),
     _row(scn.TEE_SCN_MASK_CANCELLATION, "mask_cancellation", misc.syscall_mask_cancellation, "old_mask:ptr"),
     _row(scn.TEE_SCN_WAIT, "wait", time.syscall_wait, "timeout:dec"),
@@ -185,7 +183,7 @@ class SyscallTable:
 
 def arguments(ta: "UserTaCtx", cpu: Cpu, count: int) -> list[int]:
     """The first ``count`` arguments: registers, and on a 32-bit TA the words on its stack after r3."""
-    if cpu.word == 8:
+    if not isinstance(cpu, Arm32):
         return cpu.args[:count]
     args = list(cpu.args[: min(count, 4)])
     if count > 4:

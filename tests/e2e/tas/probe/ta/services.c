@@ -12,6 +12,23 @@ static TEE_Result do_wait(uint32_t types, TEE_Param params[4])
 	return TEE_Wait(params[0].value.a);
 }
 
+/* The core writes random numbers into the TA's own memory only. */
+static TEE_Result get_random(uint32_t types, TEE_Param params[4])
+{
+	size_t size = params[0].memref.size;
+	void *p = NULL;
+
+	EXPECT(types, 0, MOUT);
+	p = TEE_Malloc(size, TEE_MALLOC_FILL_ZERO);
+	if (!p)
+		return TEE_ERROR_OUT_OF_MEMORY;
+	TEE_GenerateRandom(p, size);
+	if (size)
+		memcpy(params[0].memref.buffer, p, size);
+	TEE_Free(p);
+	return TEE_SUCCESS;
+}
+
 static TEE_Result get_time(uint32_t types, TEE_Param params[4])
 {
 	TEE_Time t = { 0, 0 };
@@ -211,9 +228,7 @@ TEE_Result probe_services(uint32_t cmd, uint32_t types, TEE_Param params[4])
 	case PROBE_CMD_WAIT:
 		return do_wait(types, params);
 	case PROBE_CMD_RANDOM:
-		EXPECT(types, 0, MOUT);
-		TEE_GenerateRandom(params[0].memref.buffer, params[0].memref.size);
-		return TEE_SUCCESS;
+		return get_random(types, params);
 	case PROBE_CMD_GET_TIME:
 		return get_time(types, params);
 	case PROBE_CMD_SET_TIME:

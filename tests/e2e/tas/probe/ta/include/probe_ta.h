@@ -23,7 +23,7 @@
 #define PROBE_CMD_CHECK_ACCESS 2
 /* p0 {a milliseconds, b 1: cancellable}. Result of TEE_Wait. */
 #define PROBE_CMD_WAIT 3
-/* p0 memref_out, filled. */
+/* p0 memref_out, filled by way of the heap. */
 #define PROBE_CMD_RANDOM 4
 /* p0 {a 0 system, 1 TA persistent, 2 REE}, p1 -> {seconds, milliseconds}. Result of the function. */
 #define PROBE_CMD_GET_TIME 5
