@@ -73,7 +73,8 @@ def test_colours_change_nothing_else() -> None:
 
 def test_ascii_terminal() -> None:
     raw = io.BytesIO()
-    invoke().feed(Text(io.TextIOWrapper(raw, encoding="ascii", write_through=True), 140, False))
+    out = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
+    invoke().feed(Text(out, 140, False))
     assert b"===+=>+ opteed_smc_handler" in raw.getvalue()
 
 
@@ -102,7 +103,7 @@ def test_what_is_held_back_shows_when_idle() -> None:
 def test_hostile_text_does_not_reach_the_terminal() -> None:
     point = Point("tee_open", World.NORMAL, EL.EL1, "tee", args="path:str")
     out = io.StringIO()
-    sink = Text(out, 100, False)
+    sink = Text(out, 180, False)
     sink.event(Decoder()((1, 1, "enter", point, ("/dev/tee0\x1b[2J\r\n",))))
     sink.close()
     assert "\x1b" not in out.getvalue()

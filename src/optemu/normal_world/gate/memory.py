@@ -7,6 +7,7 @@ through page protection.
 
 import ctypes
 import errno
+import mmap
 import os
 import struct
 from typing import Final, NoReturn
@@ -15,6 +16,7 @@ from optemu.normal_world.gate.kernel import process_vm_readv, process_vm_writev
 
 _WINDOW: Final = 2048
 _SMALL: Final = 8192
+_KEPT: Final = 1 << 20
 _LARGEST: Final = 1 << 30
 _TOP: Final = 1 << 63
 _PATH: Final = 16
@@ -57,7 +59,7 @@ class ClientMemory:
         self._mem = os.open(f"/proc/{tid}/mem", os.O_RDONLY | os.O_CLOEXEC)
         self._window = b""
         self._window_base = 0
-        self._big: ctypes.Array[ctypes.c_char] | None = None
+        self._big: mmap.mmap | None = None
         self._area = bytearray(_WINDOW)
         self._area_addr = ctypes.addressof((ctypes.c_char * _WINDOW).from_buffer(self._area))
         self._iov = bytearray(_IOVECS.size)
@@ -131,15 +133,15 @@ class ClientMemory:
     def _read_big(self, addr: int, size: int) -> bytes:
         if self.late:
             self.confirm()
-        if self._big is None or len(self._big) < size:
-            self._big = ctypes.create_string_buffer(1 << (size - 1).bit_length())
-        _IOVECS.pack_into(self._iov, 0, ctypes.addressof(self._big), size, addr, size)
+        big = self._big
+        if big is None or len(big) < size:
+            # a mapping: a wild size costs address space, no memory
+            big = mmap.mmap(-1, 1 << (size - 1).bit_length())
+        self._big = big if size <= _KEPT else None
+        _IOVECS.pack_into(self._iov, 0, ctypes.addressof(ctypes.c_char.from_buffer(big)), size, addr, size)
         if process_vm_readv(*self._vm_args) != size:
             fault()
-        data = ctypes.string_at(self._big, size)
-        if size > 1 << 20:
-            self._big = None
-        return data
+        return big[:size]
 
     def write(self, addr: int, data: bytes | bytearray | memoryview) -> None:
         size = len(data)

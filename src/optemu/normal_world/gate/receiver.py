@@ -293,6 +293,8 @@ class Receiver:
     def _open(self, call: int, tid: int, path_addr: int, flags: int) -> None:
         name, end, _ = peek_path(tid, path_addr).partition(b"\0")
         path = _DEVICES.get(name) if end else None
+        if not name and not self._warned:
+            self._meet(tid, call)  # for its warning
         client = self._meet(tid, call) if path is not None else None
         if path is None or client is None:
             self._pass(call)

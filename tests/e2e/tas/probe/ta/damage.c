@@ -17,7 +17,10 @@ static void write_to(const volatile void *p)
 
 static void jump_to(const void *p)
 {
-	((void (*)(void))(uintptr_t)p)();
+	/* volatile: a call that is sure to be through NULL would be removed */
+	void (*volatile f)(void) = (void (*)(void))(uintptr_t)p;
+
+	f();
 }
 
 static volatile char *address(const TEE_Param *p)
