@@ -57,16 +57,17 @@ class Machine:
     def abandon_calls(self) -> None:
         """Nobody waits for the calls under way any more: they end as soon as the secure world can be made to."""
         self.optee.powering_off = True
+        for ctx in list(self.device.contexts):
+            self.optee.end_calls(ctx)
 
     def power_off(self) -> None:
         """Calls under way are abandoned; then everything stops."""
-        self.optee.powering_off = True
+        self.abandon_calls()
         if self.supplicant is not None:
             self.supplicant.stop()
             self.supplicant = None
         for ctx in list(self.device.contexts):
             ctx.close()
-        self.board.power_off()
 
     def __enter__(self) -> "Machine":
         return self

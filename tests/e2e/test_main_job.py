@@ -158,12 +158,13 @@ def test_interrupt_ends_a_client_whose_ta_loops_for_ever(built: Path) -> None:
     from tas.constants import PROBE, PROBE_UUID
 
     code = f"""
-import uuid
+import signal, sys, uuid
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+sys.path[:] = {sys.path!r}
 from optemu.normal_world.libteec import Context
 from optemu.normal_world.device import KernelDevice
 s = Context(KernelDevice("/dev/tee0")).OpenSession(uuid.UUID({PROBE_UUID!r}))
 print("looping", flush=True)
-import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)
 s.invoke({PROBE["PROBE_CMD_LOOP"]})
 """
     command = [sys.executable, "-m", "optemu", "run", "--log-level", "none", "--ta-dir", str(built), "--"]

@@ -32,11 +32,6 @@ OPTEE_SMC_CALL_RETURN_FROM_RPC: Final = _std(3)
 OPTEE_SMC_CALL_WITH_ARG: Final = _std(4)
 OPTEE_SMC_CALL_WITH_RPC_ARG: Final = _std(18)
 OPTEE_SMC_CALL_WITH_REGD_ARG: Final = _std(19)
-OPTEMU_SMC_CALL_ABANDON: Final = _std(0xE000)
-"""Ours, not upstream's: RETURN_FROM_RPC for a call whose client has died and whose TA does not end.
-
-A board's kernel would wait for ever here; the TA is killed instead, as by a panic.
-"""
 
 # --- fast calls ----------------------------------------------------------------------------------------
 OPTEE_SMC_CALLS_COUNT: Final = _fast(OWNER_TRUSTED_OS_API, 0xFF00)
@@ -55,6 +50,11 @@ OPTEE_SMC_VM_DESTROYED: Final = _fast(OWNER_TRUSTED_OS, 14)
 OPTEE_SMC_GET_THREAD_COUNT: Final = _fast(OWNER_TRUSTED_OS, 15)
 OPTEE_SMC_ENABLE_ASYNC_NOTIF: Final = _fast(OWNER_TRUSTED_OS, 16)
 OPTEE_SMC_GET_ASYNC_NOTIF_VALUE: Final = _fast(OWNER_TRUSTED_OS, 17)
+OPTEMU_SMC_ABANDON: Final = _fast(OWNER_TRUSTED_OS, 0xE000)
+"""Ours, not upstream's: kill the TA that serves the standard call made with this a1 to a3; its client has died.
+
+A board's kernel would wait for such a TA for ever.
+"""
 
 # --- return values ---------------------------------------------------------------------------------------
 OPTEE_SMC_RETURN_OK: Final = 0x0

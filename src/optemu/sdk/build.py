@@ -123,9 +123,9 @@ class _Job:
         """The TA's ELF file with symbols, and the stripped one's contents."""
         runtime = runtime_objects(self.tools, self.options.target)
         base = [*self.tools.ta_cflags(self.options.target), f"-DTRACE_LEVEL={self.options.log_level}"]
-        flags = [*base, f"-I{SDK / 'runtime'}", *self._flags(part)]
-        sources = [*part.sources, SDK / "runtime" / "user_ta_header.c"]
-        objects = [self.compile("clang", "ta", s, flags) for s in sources]
+        flags = [*base, *self._flags(part)]
+        objects = [self.compile("clang", "ta", s, flags) for s in part.sources]
+        objects.append(self.compile("clang", "ta", SDK / "runtime" / "user_ta_header.c", flags))
         work = self.out / "obj" / "ta"
         exported = work / "exported.txt"
         exported.write_text("{\n" + "".join(f"{name};\n" for name in _EXPORTED) + "};\n")

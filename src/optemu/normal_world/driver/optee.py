@@ -1,5 +1,6 @@
 """The OP-TEE driver: calls into the secure world. Mirrors drivers/tee/optee/call.c and smc_abi.c."""
 
+import contextlib
 import ctypes
 import errno
 import logging
@@ -34,6 +35,7 @@ _ARGS = [struct.Struct(f"<8I{4 * n}Q") for n in range(optee_msg.OPTEE_MSG_MAX_NU
 _U64_PAIR = struct.Struct("<QQ")
 _META_VALUE = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT | optee_msg.OPTEE_MSG_ATTR_META
 ABANDON_AFTER_SECONDS = 0.5
+ABANDON_INTERVAL_SECONDS = 0.02
 
 
 class MsgArg:
@@ -149,6 +151,8 @@ class Optee:
         rpc_at = optee_msg.msg_arg_size(num_params)
         call: CallContext | None = None
         smc = self.invoke_fn
+        if ctx is not None:
+            ctx.calls.add(arg)
         while True:
             seen = queue.completed
             r0, r1, r2, r3, _, _, _, _ = smc(a0, a1, a2, a3, a4, a5, 0, 0)
@@ -163,6 +167,8 @@ class Optee:
                 a0, a1, a2, a3, a4, a5 = handle_rpc(call, r0, r1, r2, r3)
             else:
                 break
+        if ctx is not None:
+            ctx.calls.discard(arg)
         if call is not None:
             call.finish()
         queue.complete()
@@ -319,20 +325,20 @@ class Optee:
             ctypes.memset(region.host + at, 0, PAGE_SIZE)
             self.pool.give_page(page)
 
-    # --- the end of a caller -------------------------------------------------------------------------------------------
+    # --- the end of a caller ------------------------------------------------------------------------------------
 
     def caller_is_gone(self, ctx: "TeeContext | None") -> bool:
         """Nobody waits for the call any more: its process died, or the machine goes off."""
         return self.powering_off or (ctx is not None and ctx.gone_since > 0)
 
-    def should_abandon(self, ctx: "TeeContext | None") -> bool:
-        """The call's TA has been asked to stop, has had time to, and still computes."""
-        if self.powering_off:
-            return True
-        if ctx is None or not ctx.gone_since:
-            return False
-        if not ctx.cancelled:
-            ctx.cancelled = True
-            for session in list(ctx.sessions):
+    def end_calls(self, ctx: "TeeContext") -> None:
+        """Nobody waits for the calls of ``ctx`` any more: ask their TAs to end, and end those that do not."""
+        for session in list(ctx.sessions):
+            with contextlib.suppress(OSError):
                 self.cancel_req(ctx, 0, session)
-        return time.monotonic() - ctx.gone_since > ABANDON_AFTER_SECONDS
+        patience = time.monotonic() + ABANDON_AFTER_SECONDS
+        while ctx.calls and self.caller_is_gone(ctx):
+            if self.powering_off or time.monotonic() > patience:
+                for arg in list(ctx.calls):
+                    self.invoke_fn(smc_abi.OPTEMU_SMC_ABANDON, *arg.call[1:])
+            time.sleep(ABANDON_INTERVAL_SECONDS)

@@ -86,13 +86,11 @@ def handle_rpc(call: CallContext, r0: int, r1: int, r2: int, r3: int) -> tuple[i
     trace = optee.trace
     if trace.on:
         trace.enter(points.HANDLE_RPC, r0)
-    back = smc_abi.OPTEE_SMC_CALL_RETURN_FROM_RPC
     a1 = a2 = a4 = a5 = 0
     if r0 == smc_abi.OPTEE_SMC_RETURN_RPC_CMD:
         _rpc_cmd(call, r1 << 32 | r2)
     elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR:
-        if optee.should_abandon(call.ctx):
-            back = smc_abi.OPTEMU_SMC_CALL_ABANDON
+        pass  # the interrupt itself is the kernel's to serve
     elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_ALLOC:
         if r1 <= PAGE_SIZE:
             shm = _kernel_buffer(optee, PAGE_SIZE)
@@ -105,7 +103,7 @@ def handle_rpc(call: CallContext, r0: int, r1: int, r2: int, r3: int) -> tuple[i
         log.warning("Unknown RPC func 0x%x", r0 & 0xFFFF)
     if trace.on:
         trace.exit(points.HANDLE_RPC)
-    return back, a1, a2, r3, a4, a5
+    return smc_abi.OPTEE_SMC_CALL_RETURN_FROM_RPC, a1, a2, r3, a4, a5
 
 
 def _kernel_buffer(optee: "Optee", size: int) -> TeeShm:
@@ -174,8 +172,6 @@ def _suspend(call: CallContext, arg: RpcArg) -> int:
     until = time.monotonic() + min(value[0], 0xFFFFFFFF) / 1000
     while (left := until - time.monotonic()) > 0:
         if call.gone():
-            # Asks the TA to end; TEE_Wait sees it as soon as this RPC returns.
-            call.optee.should_abandon(call.ctx)
             break
         time.sleep(min(left, SLEEP_SLICE_SECONDS))
     return gp.TEE_SUCCESS

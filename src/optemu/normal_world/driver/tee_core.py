@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from optemu.abi import tee_ioctl as ioc
 from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_TMEM_INPUT
 from optemu.normal_world.driver import points
-from optemu.normal_world.driver.optee import Optee
+from optemu.normal_world.driver.optee import MsgArg, Optee
 from optemu.normal_world.driver.params import MEMREFS, TeeParam
 from optemu.normal_world.driver.task import Task
 from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm
@@ -45,7 +45,8 @@ class TeeContext:
         self.closed = False
         self.gone_since = 0.0
         """When the process behind a call under way was found dead; 0 while it lives."""
-        self.cancelled = False
+        self.calls: set[MsgArg] = set()
+        """Calls into the secure world under way."""
 
     # --- the file's operations --------------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ class TeeContext:
             return -errno.EINVAL
         if self.gone_since and not self.privileged:
             # Another process that shares the file goes on.
-            self.gone_since, self.cancelled = 0.0, False
+            self.gone_since = 0.0
         trace = self.trace
         if trace.on:
             trace.enter(points.IOCTL[cmd], task.pid)
@@ -78,6 +79,8 @@ class TeeContext:
         self.gone_since = self.gone_since or time.monotonic()
         if self.privileged:
             self.optee.supp.interrupt()
+        elif self.calls:
+            threading.Thread(target=self.optee.end_calls, args=(self,), name="optemu-end-calls", daemon=True).start()
 
     def close(self) -> None:
         """tee_release: the last reference to the file is gone."""

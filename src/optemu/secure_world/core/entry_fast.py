@@ -83,6 +83,15 @@ def _enable_async_notif(tee: "Tee", regs: Registers) -> Results:
     return (smc.OPTEE_SMC_RETURN_OK, regs[1], regs[2], regs[3])
 
 
+def _abandon(tee: "Tee", regs: Registers) -> Results:
+    """The innermost TA of the call is stopped where it is; one that waits in the normal world sees it on return."""
+    thread = tee.threads.abandon(regs[1:4])
+    session = thread.session if thread is not None else None
+    if session is not None and session.ctx is not None:
+        session.ctx.stop()
+    return (smc.OPTEE_SMC_RETURN_OK if thread else smc.OPTEE_SMC_RETURN_ENOTAVAIL, regs[1], regs[2], regs[3])
+
+
 def _async_notif_value(tee: "Tee", regs: Registers) -> Results:
     value, valid, pending = tee.notif.get_value()
     flags = smc.OPTEE_SMC_ASYNC_NOTIF_VALID * valid | smc.OPTEE_SMC_ASYNC_NOTIF_PENDING * pending
@@ -105,6 +114,7 @@ FAST_CALLS = {
         FastCall(smc.OPTEE_SMC_GET_THREAD_COUNT, "GET_THREAD_COUNT", _thread_count),
         FastCall(smc.OPTEE_SMC_ENABLE_ASYNC_NOTIF, "ENABLE_ASYNC_NOTIF", _enable_async_notif),
         FastCall(smc.OPTEE_SMC_GET_ASYNC_NOTIF_VALUE, "GET_ASYNC_NOTIF_VALUE", _async_notif_value),
+        FastCall(smc.OPTEMU_SMC_ABANDON, "ABANDON", _abandon, "ours: ends a TA whose client has died"),
     )
 }
 

@@ -54,6 +54,9 @@ class TaCtx(ABC):
         """Heap figures into the session's parameters; only user TAs have a heap of their own."""
         return gp.TEE_ERROR_NOT_SUPPORTED
 
+    def stop(self) -> None:
+        """From any core: end what the TA executes right now; it dies of it."""
+
     def release_state(self, thread: Thread) -> None:
         """Give back what a dead context still holds, though sessions still refer to it."""
 

@@ -9,7 +9,7 @@ import logging
 import struct
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from greenlet import getcurrent, greenlet
 
@@ -22,12 +22,16 @@ from optemu.secure_world.core.mobj import Mobj, ShmRegistry
 from optemu.secure_world.core.notif import NOTIF_SYNC_VALUE_BASE
 from optemu.trace import Tracer
 
+if TYPE_CHECKING:
+    from optemu.secure_world.core.session import Session
+
 log = logging.getLogger("optemu.core")
 
 Registers = tuple[int, int, int, int, int, int, int, int]
 THREAD_RPC_MAX_NUM_PARAMS = 4
 _RPC_ARG_SIZE = optee_msg.msg_arg_size(THREAD_RPC_MAX_NUM_PARAMS)
 _UNUSED = (0, 0, 0)
+_NO_CALL: tuple[int, ...] = ()
 _U32 = struct.Struct("<I")
 
 
@@ -56,6 +60,7 @@ class Thread:
     __slots__ = (
         "_pool",
         "abandoned",
+        "call",
         "ended",
         "greenlet",
         "id",
@@ -75,9 +80,11 @@ class Thread:
         self.ended = True
         self.suspended = False
         self.abandoned = False
+        self.call = _NO_CALL
+        """a1 to a3 of the standard call that the thread serves."""
         self.rpc_arg: memoryview | None = None
         self.rpc_mobj: Mobj | None = None
-        self.session: object | None = None
+        self.session: Session | None = None
         self.syscall_recursion = 0
 
     # --- remote procedure calls ---------------------------------------------------------------------
@@ -196,9 +203,8 @@ class Thread:
         assert isinstance(other, Thread)
         self._notification(rpc_abi.OPTEE_RPC_NOTIFICATION_SEND, other.id)
 
-    def foreign_interrupt(self) -> None:
-        """The time slice is over: let the normal world schedule. TaPanic when it comes back without a caller."""
-        self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR)
+    def check_abandoned(self) -> None:
+        """TaPanic when nobody waits for this call any more."""
         if self.abandoned:
             raise TaPanic(gp.TEE_ERROR_CANCEL, "the client of this call is gone")
 
@@ -239,7 +245,7 @@ class Threads:
 
     def handle_std_smc(self, regs: Registers) -> tuple[int, int, int, int]:
         """thread_handle_std_smc: start a thread or resume one; what the normal world gets in x0 to x3."""
-        if regs[0] in (smc_abi.OPTEE_SMC_CALL_RETURN_FROM_RPC, smc_abi.OPTEMU_SMC_CALL_ABANDON):
+        if regs[0] == smc_abi.OPTEE_SMC_CALL_RETURN_FROM_RPC:
             return self._resume_from_rpc(regs)
         try:
             thread = self._free.pop()
@@ -247,6 +253,8 @@ class Threads:
             return (smc_abi.OPTEE_SMC_RETURN_ETHREAD_LIMIT, *_UNUSED)
         thread.os_thread = threading.get_ident()
         thread.ended = False
+        thread.abandoned = False
+        thread.call = regs[1:4]
         thread.greenlet = self._stack()
         return self._switch(thread, (thread, regs))
 
@@ -283,7 +291,6 @@ class Threads:
                 log.error("RETURN_FROM_RPC for thread %d, which waits for nothing on this core", number)
                 return (smc_abi.OPTEE_SMC_RETURN_ERESUME, *_UNUSED)
             thread.suspended = False
-        thread.abandoned = regs[0] == smc_abi.OPTEMU_SMC_CALL_ABANDON
         return self._switch(thread, regs)
 
     def _switch(self, thread: Thread, message: object) -> tuple[int, int, int, int]:
@@ -342,6 +349,14 @@ class Threads:
             elif not self.prealloc_rpc_cache:
                 thread.clear_rpc_cache()
         return smc_abi.OPTEE_SMC_RETURN_EBADCMD if ret else smc_abi.OPTEE_SMC_RETURN_OK
+
+    def abandon(self, call: tuple[int, ...]) -> Thread | None:
+        """Nobody waits for the standard call made with these a1 to a3: the thread that serves it, if there is one."""
+        for thread in self._all:
+            if not thread.ended and thread.call == call:
+                thread.abandoned = True
+                return thread
+        return None
 
     # --- the RPC argument cache ------------------------------------------------------------------------
 

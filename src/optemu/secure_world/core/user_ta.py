@@ -1,6 +1,5 @@
 """Dynamic TAs: Arm code at EL0. Mirrors core/kernel/user_ta.c and thread_enter_user_mode."""
 
-import itertools
 import logging
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,6 @@ CFG_CORE_MAX_SYSCALL_RECURSION = 4
 ABORT_PANIC_CODE = 0xDEADBEEF
 _PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
-_stretches = itertools.count(1)
 
 
 class UserTaCtx(TaCtx):
@@ -50,8 +48,6 @@ class UserTaCtx(TaCtx):
         self.session: Session | None = None
         """The session being served; None between calls."""
         self.thread: Thread | None = None
-        self.stretch = 0
-        """Changes at each entry to EL0 and is 0 outside: the timer looks at it."""
 
     @property
     def space(self):  # type: ignore[no-untyped-def]
@@ -155,10 +151,11 @@ class UserTaCtx(TaCtx):
 
     # --- user mode -------------------------------------------------------------------------------------------
 
-    def request_stop(self) -> None:
-        """The timer: end this stretch of EL0."""
-        if self.instance is not None:
-            self.instance.cpu.request_stop()
+    def stop(self) -> None:
+        """End the execution at EL0, from any core. It cannot go on afterwards: the engine's pc is not exact then."""
+        instance = self.instance
+        if instance is not None:
+            instance.cpu.request_stop()
 
     def _run(
         self, thread: Thread, session: Session, instance: TaInstance, args: tuple[int, int, int, int], sp: int
@@ -170,16 +167,12 @@ class UserTaCtx(TaCtx):
         if trace.on:
             trace.enter(points.USER_MODE, entry, sp)
             trace.enter(points.TA_ENTRY, args[0], session.id, args[2], args[3])
-        if tee.board.timer.asleep:
-            tee.board.timer.wake()
         try:
             ret = self._serve(thread, instance, entry, sp, args)
         except TaPanic as panic:
             ret = gp.TEE_ERROR_TARGET_DEAD
             self.panicked, self.panic_code = True, panic.code
             report_panic(self, panic)
-        finally:
-            self.stretch = 0
         if trace.on:
             trace.mark(points.UNWIND, ret, self.panicked)
             trace.exit(points.USER_MODE, ret)
@@ -190,10 +183,8 @@ class UserTaCtx(TaCtx):
         cpu = instance.cpu
         trace = self.tee.trace
         table = self.tee.syscalls
-        self.stretch = next(_stretches)
         stop = cpu.enter(entry, sp, *args)
         while True:
-            self.stretch = 0
             if stop == Stop.SVC:
                 number = cpu.number
                 if number == TEE_SCN_RETURN:
@@ -207,17 +198,12 @@ class UserTaCtx(TaCtx):
                 ret = table.call(self, number, cpu)
                 if trace.on:
                     trace.enter(points.TA_ENTRY, args[0], self.session.id if self.session else 0, args[2], args[3])
-                self.stretch = next(_stretches)
                 stop = cpu.resume(ret & 0xFFFFFFFF)
             elif stop == Stop.STOPPED:
-                cpu.clear_stop()
                 if trace.on:
-                    trace.exit(points.TA_ENTRY, "foreign interrupt")
-                thread.foreign_interrupt()
-                if trace.on:
-                    trace.enter(points.TA_ENTRY, args[0], self.session.id if self.session else 0, args[2], args[3])
-                self.stretch = next(_stretches)
-                stop = cpu.continue_()
+                    trace.exit(points.TA_ENTRY, "stopped")
+                thread.check_abandoned()
+                raise TaPanic(gp.TEE_ERROR_CANCEL, "stopped from outside")
             else:
                 if trace.on:
                     trace.exit(points.TA_ENTRY, Stop(stop).name.lower())
@@ -232,7 +218,6 @@ class UserTaCtx(TaCtx):
         self.tee.manager.close_all(thread, self.open_sessions)
         instance, self.instance = self.instance, None
         if instance is not None:
-            self.tee.board.timer.detach(self)
             instance.image.give_back(instance)
 
     def destroy(self, thread: Thread) -> None:
@@ -262,7 +247,6 @@ class UserTas(InitSession):
             image = self._images[signed.hash] = self._load(bytes(signed.payload), ctx.uuid)
         ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
-        tee.board.timer.attach(ctx)
         if tee.trace.on:
             tee.trace.exit(points.LDELF, image.elf.entry)
 

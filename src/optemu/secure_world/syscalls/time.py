@@ -20,6 +20,7 @@ def syscall_wait(ta: "UserTaCtx", timeout: int) -> int:
     timeout &= 0xFFFFFFFF
     base = time.system()
     while True:
+        ta.thread.check_abandoned()
         if ta.session.is_cancelled(clock.counter_ns()):
             return gp.TEE_ERROR_CANCEL
         waited = time.system() - base
