@@ -66,11 +66,20 @@ def test_a_wrong_configuration_is_explained(tmp_path: Path) -> None:
     assert "[board] huk = '12': expected 32 hexadecimal digits" in done.stderr
 
 
-ROAD = (
-    "TEE_IOC_INVOKE optee_invoke_func optee_do_call_with_arg smc opteed_smc_handler thread_handle_std_smc "
-    "tee_entry_std entry_invoke_command tee_ta_invoke_command user_ta_enter_invoke_cmd thread_enter_user_mode "
-    "__ta_entry"
-).split()
+ROAD = [
+    "TEE_IOC_INVOKE",
+    "optee_invoke_func",
+    "optee_do_call_with_arg",
+    "smc",
+    "opteed_smc_handler",
+    "thread_handle_std_smc",
+    "tee_entry_std",
+    "entry_invoke_command",
+    "tee_ta_invoke_command",
+    "user_ta_enter_invoke_cmd",
+    "thread_enter_user_mode",
+    "__ta_entry",
+]
 
 
 def _record(path: Path) -> list[dict[str, object]]:
@@ -95,7 +104,13 @@ def test_the_trace_follows_the_road(built: Path, client: Path, tmp_path: Path) -
             break
     assert stack == ROAD
     names = {event["name"] for event in events}
-    assert {"syscall_log", "thread_unwind_user_mode", "thread_rpc", "optee_handle_rpc", "shdr_verify_signature"} <= names
+    assert {
+        "syscall_log",
+        "thread_unwind_user_mode",
+        "thread_rpc",
+        "optee_handle_rpc",
+        "shdr_verify_signature",
+    } <= names
 
 
 def test_trace_formats(built: Path, client: Path, tmp_path: Path) -> None:
@@ -146,7 +161,9 @@ def test_syscalls_table() -> None:
     assert rows[12]["name"] == "syscall_wait"
 
 
-@pytest.mark.parametrize("verb", ["", "run", "invoke", "build", "ta", "ta info", "syscalls", "trace", "trace convert", "demo"])
+@pytest.mark.parametrize(
+    "verb", ["", "run", "invoke", "build", "ta", "ta info", "syscalls", "trace", "trace convert", "demo"]
+)
 def test_help(verb: str) -> None:
     done = optemu(*verb.split(), "--help")
     assert done.returncode == 0

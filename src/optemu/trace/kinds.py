@@ -63,7 +63,7 @@ def _str(value: object) -> str:
 
 def _bytes(value: bytes) -> str:
     more = "…" if len(value) > _SHORT else ""
-    return f"[{len(value)}] {value[:_SHORT].hex(' ', 4)}{more}".rstrip()
+    return f"[{len(value)}] {value[:_SHORT].hex(' ', -4)}{more}".rstrip()
 
 
 def _uuid(value: bytes) -> str:
@@ -108,6 +108,7 @@ def _names(table: Mapping[int, str]) -> Kind:
 
 KINDS: Final[dict[str, Kind]] = {
     "u32": _u32,
+    "u64": _dec,
     "dec": _dec,
     "hex": _hex,
     "ptr": _hex,

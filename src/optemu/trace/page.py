@@ -140,7 +140,7 @@ class Page:
 
 def _column_widths(width: int) -> dict[World, int]:
     body = width - _GUTTER - 2
-    monitor = min(max(body // 4, 10), 24)
+    monitor = 24 if body > 95 else 12
     normal = (body - monitor) * 23 // 50
     return {World.NORMAL: normal, World.MONITOR: monitor, World.SECURE: body - monitor - normal}
 

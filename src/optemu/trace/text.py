@@ -129,7 +129,7 @@ class Text:
         if before is not None:
             row.arrows.append((before.point.world, event.point.world))
         if row.cells:
-            _say_once(next(iter(row.cells.values())), cell, event)
+            _say_once(row.cells, cell, event)
         row.cells[event.point.world] = cell
         row.tail, row.took, row.last_ts = tail, took, event.ts
 
@@ -155,11 +155,18 @@ def _continues(row: Row, before: Event, event: Event) -> bool:
     return onward and before.point.world in row.cells and event.ts - row.last_ts < QUIET_NS
 
 
-def _say_once(first: Cell, cell: Cell, event: Event) -> None:
-    """Registers pass a crossing unchanged: only its two ends show them, and on the way in only the first."""
+def _say_once(cells: dict[World, Cell], cell: Cell, event: Event) -> None:
+    """Registers pass a crossing unchanged: the way in shows them where it begins, the way back at both ends."""
+    first = next(iter(cells.values()))
     if event.phase == ENTER or event.point.world is World.MONITOR:
-        said = {w.text for w in first.words[1:]}
-        cell.words = [w for w in cell.words if w.text not in said and w.text.partition("=")[2] not in said]
+        _unsay(cell, first)
+    elif World.MONITOR in cells:
+        _unsay(cells[World.MONITOR], cell)
+
+
+def _unsay(cell: Cell, other: Cell) -> None:
+    said = {w.text for w in other.words[1:]}
+    cell.words = [w for w in cell.words if w.text not in said and w.text.partition("=")[2] not in said]
 
 
 def _arguments(fields: tuple[Field, ...]) -> list[Word]:

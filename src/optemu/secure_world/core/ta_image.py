@@ -115,6 +115,13 @@ class TaImage:
         else:
             instance.close()
 
+    def close(self) -> None:
+        """Let all instances go that are not in use, and the memory they share."""
+        while self._idle:
+            self._idle.pop().close()
+        if self.read_only is not None:
+            self._memory.free(self.read_only)
+
     @property
     def idle(self) -> int:
         return len(self._idle)

@@ -217,6 +217,18 @@ class Thread:
             self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_FREE, cookie >> 32, cookie & 0xFFFFFFFF)
 
 
+def _stack(job: "tuple[Threads, Thread, Registers] | None") -> None:
+    """One secure stack: a call after the other. Between calls it holds on to nothing of the machine."""
+    leave = getcurrent().parent.switch
+    while True:
+        assert job is not None
+        threads, thread, regs = job
+        job = None
+        out = threads.serve(thread, regs)
+        del threads, thread, regs
+        job = leave(out)
+
+
 class Threads:
     """The pool, and the handler of standard calls (thread_handle_std_smc)."""
 
@@ -256,7 +268,7 @@ class Threads:
         thread.abandoned = False
         thread.call = regs[1:4]
         thread.greenlet = self._stack()
-        return self._switch(thread, (thread, regs))
+        return self._switch(thread, (self, thread, regs))
 
     def _stack(self) -> greenlet:
         """A greenlet of this OS thread; a new one costs more than a whole call, so they are kept."""
@@ -267,20 +279,17 @@ class Threads:
         except (AttributeError, IndexError):
             if not hasattr(local, "idle"):
                 local.idle = []
-            return greenlet(self._serve)
+            return greenlet(_stack)
 
-    def _serve(self, job: tuple[Thread, Registers]) -> None:
-        """One secure stack: a call after the other."""
-        leave = getcurrent().parent.switch
-        while True:
-            thread, regs = job
-            try:
-                out = self._std_smc_entry(thread, regs)
-            except Exception:
-                log.exception("a standard call failed inside the core: this is a bug of optemu")
-                out = (smc_abi.OPTEE_SMC_RETURN_EBADCMD, *_UNUSED)
+    def serve(self, thread: Thread, regs: Registers) -> tuple[int, int, int, int]:
+        """A standard call from its beginning to its end, on the thread's own stack."""
+        try:
+            return self._std_smc_entry(thread, regs)
+        except Exception:
+            log.exception("a standard call failed inside the core: this is a bug of optemu")
+            return (smc_abi.OPTEE_SMC_RETURN_EBADCMD, *_UNUSED)
+        finally:
             thread.ended = True
-            job = leave(out)
 
     def _resume_from_rpc(self, regs: Registers) -> tuple[int, int, int, int]:
         number = regs[3]

@@ -259,6 +259,16 @@ class UserTas(InitSession):
             )
         return TaImage(elf, self._tee.board.memory)
 
+    def power_off(self, contexts: list[TaCtx]) -> None:
+        """Let go of every engine: those of the TAs kept alive, and those that wait to be used again."""
+        for ctx in contexts:
+            if isinstance(ctx, UserTaCtx) and ctx.instance is not None:
+                ctx.instance.close()
+                ctx.instance = None
+        for image in self._images.values():
+            image.close()
+        self._images.clear()
+
     @property
     def idle_instances(self) -> int:
         return sum(image.idle for image in self._images.values())
