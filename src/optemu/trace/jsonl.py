@@ -78,8 +78,10 @@ def _to_json(fields: tuple[Field, ...]) -> tuple[dict[str, str | int], dict[str,
         args[label] = text
         if isinstance(value, int):
             raw[label] = int(value)
-        elif value is not None and value != text:
-            raw[label] = value.hex() if isinstance(value, bytes) else printable(value)
+        elif isinstance(value, bytes):
+            raw[label] = value.hex()
+        elif value is not None and printable(value) != text:
+            raw[label] = printable(value)
     return args, raw
 
 

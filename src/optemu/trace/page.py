@@ -103,9 +103,9 @@ class Page:
         touched = any(world in arrow for arrow in arrows)
         head = [Word(guides + cell.glyph, world.name)]
         first = room - len(guides) - 2 - (_ARROW_ROOM if touched else 0)
-        lines = _wrap(cell.words, first, room - len(after) - 3)
+        lines = _wrap(cell.words, first, room - len(after) - 2)
         out = [[*head, *_spaced(lines[0])]]
-        out += [[Word(after + "  ", world.name), *_spaced(line)] for line in lines[1:]]
+        out += [[Word(after + " ", world.name), *_spaced(line)] for line in lines[1:]]
         return out
 
     # --- the columns of one line ------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ class Page:
 def _column_widths(width: int) -> dict[World, int]:
     body = width - _GUTTER - 2
     monitor = 24 if body > 95 else 12
-    normal = (body - monitor) * 23 // 50
+    normal = (body - monitor) * 24 // 50
     return {World.NORMAL: normal, World.MONITOR: monitor, World.SECURE: body - monitor - normal}
 
 

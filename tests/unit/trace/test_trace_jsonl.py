@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from trace_sample import invoke, two_threads
 
@@ -162,6 +162,7 @@ def test_what_is_no_trace_is_refused_with_its_line(data: list[bytes], line: int)
 _JSON = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)), st.lists)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.one_of(st.binary(max_size=60), st.dictionaries(st.sampled_from([*_GOOD, "raw", "dropped"]), _JSON).map(
     lambda d: json.dumps(_GOOD | d).encode())), max_size=4))  # fmt: skip
 def test_any_input_is_read_or_refused(data: list[bytes]) -> None:

@@ -42,17 +42,17 @@ class Relocator:
     def B(self) -> int:
         return self.module.base
 
-    def _symbol(self, index: int) -> tuple[elf.Sym, bytes]:
+    def _table(self) -> SymbolTable:
         if self.symbols is None:
             raise bad("relocation against a symbol, but there is no symbol table")
-        symbol = self.symbols[index]
-        return symbol, self.symbols.name(symbol)
+        return self.symbols
 
     def resolve(self, index: int) -> tuple[Module, int]:
         """Symbol ``index`` by its name, in all modules: the first definition wins, even over our own."""
         found = self._found.get(index)
         if found is None:
-            symbol, name = self._symbol(index)
+            symbol = self._table()[index]
+            name = self._table().name(symbol)
             found = self.scope.resolve(name)
             if found is None:
                 if symbol.st_shndx != elf.SHN_UNDEF or symbol.st_info >> 4 != elf.STB_WEAK:
@@ -66,12 +66,12 @@ class Relocator:
 
     def S_local(self, index: int) -> int:
         """As S, but a symbol that is defined in this module is this module's."""
-        symbol, _ = self._symbol(index)
+        symbol = self._table()[index]
         return self.S(index) if symbol.st_shndx == elf.SHN_UNDEF else self.B + symbol.st_value
 
     def tls_module(self, index: int) -> Module:
         """The module whose TLS block symbol ``index`` is in; 0 stands for this module."""
-        if not index or self._symbol(index)[0].st_shndx != elf.SHN_UNDEF:
+        if not index or self._table()[index].st_shndx != elf.SHN_UNDEF:
             return self.module
         return self.resolve(index)[0]
 
@@ -232,8 +232,8 @@ def _relocate_section(module: Module, section: elf.Shdr, scope: Scope, legacy: b
         name, formula, size = relocation
         if m is None or not m.vaddr <= place <= m.end - size:
             m = module.find(place, size)
-            if m is None or place + size >= span:  # the very last word too, as upstream has it
-                raise bad(f"{name} at 0x{place:x} is outside of the image's memory (0x{span:x} bytes)")
+        if m is None or place + size >= span:  # the very last word too, as upstream has it
+            raise bad(f"{name} at 0x{place:x} is outside of the image's memory (0x{span:x} bytes)")
         a = int.from_bytes(m.read(place, size), "little") if addend is None else addend
         value = formula(r, info >> shift, a, place)
         if value is None:
