@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"optemu trace convert: {name}, {e}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
     except (OSError, ValueError) as e:
         print(f"optemu trace convert: {e}", file=sys.stderr)
         return 1

@@ -5,12 +5,17 @@ from enum import Enum
 
 
 class World(Enum):
+    __hash__ = object.__hash__
+    """Members are singletons; Enum's own hash is slow, and the sinks look things up by world all the time."""
+
     NORMAL = "normal"
     MONITOR = "monitor"
     SECURE = "secure"
 
 
 class EL(Enum):
+    __hash__ = object.__hash__
+
     EL0 = "EL0"
     EL1 = "EL1"
     EL3 = "EL3"

@@ -1,6 +1,11 @@
-"""ELF images into address spaces: what upstream's ldelf does at EL0 before a TA's first session."""
+"""ELF images into address spaces: what upstream's ldelf does at EL0 before a TA's first session.
 
-from .image import ElfImage, Property, Segment, load
-from .module import Prot
+``load`` is for a TA that stands alone. With shared libraries: ``map_elf`` each side by side, then ``link`` them.
+"""
 
-__all__ = ["ElfImage", "Property", "Prot", "Segment", "load"]
+from .image import ElfImage, Property, Segment
+from .main import link, load
+from .module import Module, Prot
+from .ta_elf import map_elf
+
+__all__ = ["ElfImage", "Module", "Property", "Prot", "Segment", "link", "load", "map_elf"]

@@ -1,25 +1,18 @@
-"""A TA's image, ready to run: mapped, relocated, its head and properties read. Mirrors ldelf/ta_elf.c and ldelf/main.c.
-
-One image stands alone so far: shared-library TAs and thread-local storage are refused with a reason.
-"""
+"""A TA ready to be mapped and entered, and what it says about itself."""
 
 from dataclasses import dataclass
 
 from optemu.abi import gp
 from optemu.abi import syscalls as scn
 from optemu.abi.ta_head import (
-    TA_HEAD,
     TA_PROP_STR_SINGLE_INSTANCE,
     USER_TA_PROPERTY_32,
     USER_TA_PROPERTY_64,
     TaHead,
-    parse_ta_head,
 )
 from optemu.errors import TeeError
 
-from .module import Module, Prot, bad, round_up, shown
-from .ta_elf import DEFAULT_LIMIT, Image, map_elf
-from .ta_elf_rel import not_found, relocate
+from .module import Module, Prot, shown
 
 MAX_PROPERTIES = 1024
 LONGEST_STRING = 4096
@@ -48,31 +41,20 @@ class Property:
     value: str
 
 
-class _Alone:
-    """The scope of an image that nothing is linked with."""
-
-    def __init__(self, module: Module) -> None:
-        self._module = module
-
-    def resolve(self, name: bytes) -> tuple[Module, int] | None:
-        va = self._module.symbol(name)
-        return None if va is None else (self._module, va)
-
-    def unresolved(self, module: Module, name: bytes) -> None:
-        raise not_found(module, name)
-
-    def tlsdesc_resolver(self) -> int:
-        raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, "the image uses thread-local storage, which is not supported yet")
-
-
 @dataclass(frozen=True, slots=True)
 class ElfImage:
-    """One image at its address."""
+    """The outcome of loading: the TA is ``modules[0]``, after it come its shared libraries."""
 
-    module: Module
+    modules: tuple[Module, ...]
     entry: int
+    """The va to start at; bit 0 is set for Thumb."""
     ta_head: TaHead
     segments: tuple[Segment, ...]
+    """Of all modules, and what the loader leaves for the TA's runtime; in the order of their addresses."""
+
+    @property
+    def module(self) -> Module:
+        return self.modules[0]
 
     @property
     def arch(self) -> str:
@@ -85,6 +67,7 @@ class ElfImage:
 
     @property
     def needed(self) -> tuple[str, ...]:
+        """Names (UUIDs) of the libraries the TA itself needs."""
         return self.module.needed
 
     @property
@@ -92,11 +75,11 @@ class ElfImage:
         return self.module.bti
 
     def symbol(self, name: str) -> int | None:
-        """The va of a symbol the image defines."""
-        return self.module.symbol(name)
+        """The va of an exported symbol: the first definition, in the order of the modules."""
+        return next((va for m in self.modules if (va := m.symbol(name)) is not None), None)
 
     def read(self, va: int, size: int, what: str) -> bytes:
-        """Bytes of the image as loaded; TeeError names ``what`` when they are not all in one segment."""
+        """Bytes of the TA as loaded; TeeError names ``what`` when they are not all in one segment."""
         vaddr = va - self.base
         return self.module.locate(vaddr, size, what).read(vaddr, size)
 
@@ -150,29 +133,3 @@ class ElfImage:
                 raw = self.read(at, 20, "property")
                 return f"{int.from_bytes(raw[:4], 'little'):08x}:{gp.uuid_str(gp.uuid_from_memory(raw[4:]))}"
         return self.string(at)
-
-
-def load(image: Image, base: int, limit: int = DEFAULT_LIMIT) -> ElfImage:
-    """Map and relocate ``image`` at ``base`` (page aligned), at most ``limit`` bytes. TeeError says what is wrong."""
-    module = map_elf(image, base, limit)
-    if module.needed:
-        names = ", ".join(module.needed)
-        raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, f"the image needs the libraries {names}, which is not supported yet")
-    head_at = (module.symbol("ta_head") or base) - base
-    legacy = _ta_head(module, head_at).legacy
-    relocate(module, _Alone(module), legacy)
-    head = _ta_head(module, head_at)
-    entry = head.depr_entry if legacy else base + module.entry
-    if not _executable(module, entry - base):
-        raise bad(f"the entry 0x{entry:x} is not in executable memory")
-    segments = (Segment(base + m.vaddr, round_up(m.size), m.prot, bytes(m.data)) for m in module.mappings)
-    return ElfImage(module, entry, head, tuple(segments))
-
-
-def _ta_head(module: Module, at: int) -> TaHead:
-    return parse_ta_head(module.locate(at, TA_HEAD.size, "struct ta_head").read(at, TA_HEAD.size))
-
-
-def _executable(module: Module, vaddr: int) -> bool:
-    segment = module.find(vaddr & -2, 4)  # bit 0 says Thumb
-    return segment is not None and bool(segment.prot & Prot.X)
