@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/optemu demo
@@ -18,6 +18,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Prints what calls cost beside the floor of the same run; asserts nothing.
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
 
 # Debian keeps venv in a package of its own: say so rather than fail with pip's words.
 $(STAMP): pyproject.toml

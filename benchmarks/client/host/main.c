@@ -1,0 +1,59 @@
+/* bench: UUID bytes in argv[1] (32 hex digits), command, calls; prints "min p50 p99" of one invoke in nanoseconds. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tee_client_api.h>
+#include <time.h>
+
+static int by_value(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static int64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+int main(int argc, char *argv[])
+{
+	TEEC_Context context;
+	TEEC_Session session;
+	TEEC_Operation op = { 0 };
+	TEEC_UUID uuid;
+	uint32_t origin;
+	uint8_t raw[16];
+	int count = argc > 3 ? atoi(argv[3]) : 0;
+	int64_t *took = calloc(count + 1, sizeof(*took));
+
+	if (count < 1 || strlen(argv[1]) != 32 || !took)
+		return 2;
+	for (int n = 0; n < 16; n++)
+		sscanf(argv[1] + 2 * n, "%2hhx", &raw[n]);
+	uuid.timeLow = (uint32_t)raw[0] << 24 | raw[1] << 16 | raw[2] << 8 | raw[3];
+	uuid.timeMid = raw[4] << 8 | raw[5];
+	uuid.timeHiAndVersion = raw[6] << 8 | raw[7];
+	memcpy(uuid.clockSeqAndNode, raw + 8, 8);
+	if (TEEC_InitializeContext(NULL, &context) ||
+	    TEEC_OpenSession(&context, &session, &uuid, TEEC_LOGIN_PUBLIC, NULL, NULL, &origin))
+		return 1;
+	op.paramTypes = TEEC_PARAM_TYPES(TEEC_VALUE_INOUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	for (int n = 0; n < count; n++) {
+		int64_t start = now();
+
+		if (TEEC_InvokeCommand(&session, atoi(argv[2]), &op, &origin))
+			return 1;
+		took[n] = now() - start;
+	}
+	qsort(took, count, sizeof(*took), by_value);
+	printf("%lld %lld %lld\n", (long long)took[0], (long long)took[count / 2], (long long)took[count * 99 / 100]);
+	TEEC_CloseSession(&session);
+	TEEC_FinalizeContext(&context);
+	return 0;
+}
