@@ -1,5 +1,6 @@
 """Loading a TA: its modules relocated against each other, in one address space. Mirrors ldelf/main.c."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -62,7 +63,7 @@ def _check_modules(modules: Sequence[Module]) -> None:
     if any(m.machine != main.machine for m in modules):
         raise bad(f"a library for another machine: the TA is for {elf.MACHINE_NAMES[main.machine]}")
     placed = sorted(modules, key=lambda m: m.base)
-    if any(low.end > high.base for low, high in zip(placed, placed[1:], strict=False)):
+    if any(low.end > high.base for low, high in itertools.pairwise(placed)):
         raise ValueError("two modules are mapped over each other")
 
 
