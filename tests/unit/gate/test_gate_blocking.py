@@ -1,5 +1,7 @@
 """Calls that take long never keep others waiting, and end when their client does."""
 
+import hashlib
+import os
 import threading
 from typing import Any
 
@@ -95,6 +97,81 @@ def test_a_slow_invoke_is_known_the_next_time(gate: Gate, driver: FakeDriver) ->
     assert not meeting.broken
 
 
+class Work:
+    """Invokes that keep a processor busy for 0.3 ms and more; how many were at it at once, and on what processors."""
+
+    def __init__(self, driver: FakeDriver) -> None:
+        self.data = bytes(300_000)
+        self.inside = self.most = 0
+        self.affinity: set[int] = set()
+        driver.handlers[TEE_IOC_INVOKE] = self.invoke
+        driver.handlers[0xA463] = self.note_affinity
+
+    def invoke(self, file: Any, arg: int, task: Any) -> int:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        hashlib.sha256(self.data).digest()
+        self.inside -= 1
+        return 0
+
+    def note_affinity(self, file: Any, arg: int, task: Any) -> int:
+        self.affinity = os.sched_getaffinity(0)
+        return 0
+
+
+WORKERS = """
+        def many(times):
+            fd = tee()
+            for _ in range(times): call(fd, INVOKE, bytes(16))
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor serves one call at a time")
+def test_work_for_two_clients_is_done_side_by_side(gate: Gate, driver: FakeDriver) -> None:
+    """And once it is over, any processor may serve the next call."""
+    work = Work(driver)
+    assert (
+        gate.run(
+            client(
+                WORKERS
+                + """
+        thread = threading.Thread(target=many, args=(300,))
+        thread.start(); many(300); thread.join()
+        fd = tee()
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end: version(fd)
+        call(fd, 0xA463, 0)
+    """
+            )
+        )
+        == 0
+    )
+    assert work.most == 2
+    assert work.affinity == os.sched_getaffinity(0)
+
+
+def test_stop_while_clients_are_busy(gate: Gate, driver: FakeDriver) -> None:
+    Work(driver)
+    driver.handlers[0xA464] = lambda *_: driver.opened
+    assert (
+        gate.run(
+            client(
+                WORKERS
+                + """
+        if os.fork() == 0:
+            for _ in range(3): threading.Thread(target=many, args=(10**9,)).start()
+        else:
+            until(tee(), 0xA464, 4)
+            os._exit(0)
+    """
+            )
+        )
+        == 0
+    )
+    gate.stop()
+    assert not driver.files
+
+
 def test_a_killed_client_interrupts_its_call(gate: Gate, driver: FakeDriver) -> None:
     assert (
         gate.run(
@@ -106,7 +183,7 @@ def test_a_killed_client_interrupts_its_call(gate: Gate, driver: FakeDriver) -> 
         until(fd, WAITING, 1)
         os.kill(pid, signal.SIGKILL)
         assert os.WTERMSIG(os.wait()[1]) == signal.SIGKILL
-        assert call(fd, UNBLOCK, 0) == 0
+        until(fd, INTERRUPTED, 1)
     """)
         )
         == 0
@@ -176,7 +253,7 @@ def test_closing_the_device_under_a_call_keeps_it_open(gate: Gate, driver: FakeD
 
 def test_a_signal_waits_for_the_call(gate: Gate, driver: FakeDriver) -> None:
     """The call is not torn in two: its answer arrives, then the handler runs; with and without SA_RESTART."""
-    driver.handlers[0xA464] = lambda *_: 6 if threading.Event().wait(0.06) is False else 0
+    driver.handlers[0xA465] = lambda *_: 6 if threading.Event().wait(0.06) is False else 0
     assert (
         gate.run(
             client("""
@@ -187,7 +264,7 @@ def test_a_signal_waits_for_the_call(gate: Gate, driver: FakeDriver) -> None:
             signal.siginterrupt(signal.SIGALRM, not restart)
             signal.setitimer(signal.ITIMER_REAL, 0.02)
             libc = ctypes.CDLL(None)
-            assert libc.ioctl(fd, ctypes.c_ulong(0xA464), None) == 6
+            assert libc.ioctl(fd, ctypes.c_ulong(0xA465), None) == 6
             for _ in range(10): pass
             assert seen
     """)

@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -14,21 +13,27 @@ from hypothesis import strategies as st
 
 from optemu.normal_world.gate.memory import ClientMemory, peek_path
 
-SIZE = 5 * 4096
+PAGE = 4096
+SIZE = 5 * PAGE
 BYTES = os.urandom(SIZE)
 
 
 @pytest.fixture(scope="module")
 def area() -> Iterator[tuple[int, ClientMemory]]:
-    """Our own memory, as a client's: five pages, then one that is behind the end of its file."""
-    file = os.memfd_create("area")
-    os.ftruncate(file, SIZE + 4096)
-    whole = mmap.mmap(file, SIZE + 4096)
-    os.ftruncate(file, SIZE)
-    base = ctypes.addressof(ctypes.c_char.from_buffer(whole))
+    """Our own memory, as a client's: five pages between two that are mapped behind the end of an empty file."""
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    read_write, shared, private_anonymous, fixed = 3, 1, 0x22, 0x10
+    whole = libc.mmap(None, ctypes.c_size_t(SIZE + 2 * PAGE), read_write, private_anonymous, -1, ctypes.c_long(0))
+    base = whole + PAGE
+    empty = os.memfd_create("empty")
+    for page in (whole, base + SIZE):
+        at, size, offset = ctypes.c_void_p(page), ctypes.c_size_t(PAGE), ctypes.c_long(0)
+        assert libc.mmap(at, size, read_write, shared | fixed, empty, offset) == page
+    os.close(empty)
     ctypes.memmove(base, BYTES, SIZE)
     yield base, ClientMemory(threading.get_native_id())
-    os.close(file)
+    assert libc.munmap(ctypes.c_void_p(whole), ctypes.c_size_t(SIZE + 2 * PAGE)) == 0
 
 
 def readable(offset: int, size: int) -> bool:
@@ -42,7 +47,7 @@ def attempt(action: Callable[[], Any]) -> Any:
         return error.errno
 
 
-@given(st.lists(st.tuples(st.integers(0, SIZE + 4095), st.integers(1, SIZE + 100)), max_size=4))
+@given(st.lists(st.tuples(st.integers(-PAGE, SIZE + PAGE - 1), st.integers(1, SIZE + 100)), max_size=4))
 def test_reads(area: tuple[int, ClientMemory], reads: list[tuple[int, int]]) -> None:
     base, memory = area
     memory.forget_window()

@@ -19,15 +19,18 @@ log = logging.getLogger("optemu.gate")
 
 
 class Descriptor:
-    """An open device. ``slow`` tells that its last invoke took long, ``gone`` that no client refers to it."""
+    """An open device; ``gone`` when no client refers to it any more.
 
-    __slots__ = ("file", "gone", "name", "ours", "slow")
+    ``invoke_time``, ``invoke_work``: seconds its last invoke took, and seconds of processor time of one that took long.
+    """
+
+    __slots__ = ("file", "gone", "invoke_time", "invoke_work", "name", "ours")
 
     def __init__(self, file: File, ours: socket.socket, name: str) -> None:
         self.file = file
         self.ours = ours
         self.name = name
-        self.slow = False
+        self.invoke_time = self.invoke_work = 0.0
         self.gone = False
 
 

@@ -14,8 +14,9 @@ from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
 from optemu.normal_world.gate.interface import Device
 from optemu.normal_world.gate.janitor import Janitor
 from optemu.normal_world.gate.launcher import Launch, Signals, launch
-from optemu.normal_world.gate.receiver import MAX_WORKERS, Receiver
+from optemu.normal_world.gate.receiver import Receiver
 from optemu.normal_world.gate.watchdog import Watchdog
+from optemu.normal_world.gate.workers import MAX_WORKERS
 
 log = logging.getLogger("optemu.gate")
 
@@ -92,8 +93,7 @@ class Gate:
     def _finish(self, started: Launch, receiver: Receiver | None) -> None:
         self._launches.remove((started, receiver))
         if receiver is not None and self._janitor is not None:
-            receiver.begin_stop()
-            started.knock()
+            receiver.begin_stop(started.knock)
             if not receiver.end_stop(_STOP_TIMEOUT):
                 log.error("calls of the client's did not end when interrupted; their threads are left behind")
             self._receivers.remove(receiver)

@@ -3,6 +3,8 @@
 It puts itself under the filter, so that everything below it is, and hands the listener to the server. While the
 server lives it only waits for its children. When the server has gone it answers for it: reads and writes of other
 files go on as usual, the TEE is an absent device. It ends when no process of the client's is left.
+
+``no_new_privs`` is what lets an ordinary user install a filter; setuid programs below it run without their privilege.
 """
 
 import contextlib

@@ -1,17 +1,12 @@
-"""The serving loop: receives the clients' notified system calls and answers them.
-
-One thread at a time receives, and it serves what it received itself: handing a call to another thread would cost as
-much as the call. When it does not come back soon, or is about to enter a call known to wait, another thread takes
-over receiving; the one that comes back late stands by.
-"""
+"""The serving loop: receives the clients' notified system calls and answers them."""
 
 import errno
 import fcntl
 import logging
 import os
 import select
-import threading
-from time import perf_counter
+from collections.abc import Callable
+from time import perf_counter, thread_time
 from typing import Final
 
 from optemu.abi import tee_ioctl
@@ -21,14 +16,13 @@ from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
 from optemu.normal_world.gate.interface import Device
 from optemu.normal_world.gate.memory import peek_path
 from optemu.normal_world.gate.watchdog import Watchdog
+from optemu.normal_world.gate.workers import Worker, Workers
 
 log = logging.getLogger("optemu.gate")
 
-MAX_WORKERS: Final = 512
-HAND_OVER_AFTER: Final = 0.0004
-_SLOW_INVOKE: Final = 0.0002
+_SLOW: Final = 0.0001
+_LONG: Final = 0.001
 _LONG_CALL: Final = 0.05
-_SPARE_WORKERS: Final = 4
 _MANY_CLIENTS: Final = 64
 _DEVICES: Final = {b"/dev/tee0": "/dev/tee0", b"/dev/teepriv0": "/dev/teepriv0"}
 _WAITING: Final = frozenset({tee_ioctl.TEE_IOC_SUPPL_RECV, tee_ioctl.TEE_IOC_OPEN_SESSION})
@@ -42,22 +36,6 @@ _CALLS: Final = {
     for number, kind in ((arch.ioctl, _IOCTL), (arch.openat, _OPENAT), (arch.open, _OPEN))
 }
 _FD_NAMES: Final = [str(fd) for fd in range(256)]
-
-
-class Worker:
-    """A serving thread. ``started`` is when its call came in, 0.0 between calls."""
-
-    __slots__ = ("baton", "call", "client", "device", "index", "started", "thread", "told")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        self.baton = threading.Semaphore(0)
-        self.thread: threading.Thread | None = None
-        self.call = 0
-        self.started = 0.0
-        self.client: Client | None = None
-        self.device: Descriptor | None = None
-        self.told = False
 
 
 class Receiver:
@@ -75,94 +53,36 @@ class Receiver:
         self._watchdog = watchdog
         self._calls = calls
         self._clients: dict[int, Client] = {}
-        self._lock = threading.Lock()
-        self._workers: dict[int, Worker] = {}
-        self._parked: list[Worker] = []
-        self._stopping = False
         self._last_tid = 0
-        self._seen_call = 0
         self._warned = False
         self._polls = _must_poll(os.uname().release)
-        self._holder = self._new_worker()
-        self._holder.baton.release()
-
-    # -- workers
-
-    def _new_worker(self) -> Worker:
-        index = next(index for index in range(MAX_WORKERS + 1) if index not in self._workers)
-        worker = Worker(index)
-        self._workers[index] = worker
-        name = f"optemu-gate-{index}"
-        worker.thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
-        try:
-            worker.thread.start()
-        except RuntimeError:
-            del self._workers[index]
-            raise
-        return worker
-
-    def _work(self, worker: Worker) -> None:
-        while True:
-            worker.baton.acquire()
-            if not self._stopping:
-                self._receive(worker)
-            if not self._park(worker):
-                return
-
-    def _park(self, worker: Worker) -> bool:
-        """Stand by, unless enough others do."""
-        with self._lock:
-            if self._stopping or len(self._parked) >= _SPARE_WORKERS:
-                del self._workers[worker.index]
-                return False
-            self._parked.append(worker)
-            return True
-
-    def _hand_over(self, worker: Worker) -> None:
-        """Another thread receives from now on, if ``worker`` still is the one that should."""
-        with self._lock:
-            if self._holder is not worker or self._stopping or len(self._workers) >= MAX_WORKERS:
-                return
-            if worker.client is not None:
-                worker.client.late = True
-                worker.client.forget_window()
-            try:
-                self._holder = self._parked.pop() if self._parked else self._new_worker()
-            except RuntimeError as error:
-                log.warning("no further serving thread (%s); other calls wait for this one", error)
-                return
-            self._holder.baton.release()
+        self._workers = Workers(listener, self._receive, may_crowd=not self._polls)
+        self._workers.start()
 
     # -- for the watchdog and the janitor
 
-    def hand_over_if_late(self, now: float) -> bool:
-        """Whether any call came in since it was asked last, or is being served by the receiving thread."""
-        worker = self._holder
-        started = worker.started
-        if started and now - started > HAND_OVER_AFTER:
-            self._hand_over(worker)
-        active = worker.call != self._seen_call or bool(started)
-        self._seen_call = worker.call
-        return active
+    def check(self, now: float) -> bool:
+        """Hands over what takes long; whether any call came in since the last check."""
+        return self._workers.check(now)
 
     def is_serving(self) -> bool:
-        return bool(self._holder.started)
+        return self._workers.is_serving()
 
     def has_calls(self) -> bool:
-        return any(worker.started for worker in list(self._workers.values()))
+        return any(worker.started for worker in self._workers.all())
 
     def is_inside(self, device: Descriptor) -> bool:
-        return any(worker.device is device for worker in list(self._workers.values()))
+        return any(worker.device is device for worker in self._workers.all())
 
     def interrupt_dead_calls(self) -> None:
         now = perf_counter()
-        for worker in list(self._workers.values()):
+        for worker in self._workers.all():
             if worker.started and now - worker.started > _LONG_CALL:
                 self._interrupt_if_dead(worker)
 
     def interrupt_device(self, device: Descriptor) -> None:
         """Every reference to ``device`` is gone: at once, for its calls whose client is gone too."""
-        for worker in list(self._workers.values()):
+        for worker in self._workers.all():
             if worker.device is device:
                 self._interrupt_if_dead(worker)
 
@@ -177,32 +97,29 @@ class Receiver:
     def forget_gone_clients(self) -> None:
         for tid, client in list(self._clients.items()):
             if not client.call and client.is_gone():
-                with self._lock:
-                    if not client.call and self._clients.get(tid) is client:
-                        del self._clients[tid]
+                self._clients.pop(tid, None)
 
     # -- the end
 
-    def begin_stop(self) -> None:
-        """Serve nothing more. The receiving thread notices with the next notification (the keeper knocks)."""
-        with self._lock:
-            self._stopping = True
-            for worker in self._parked:
-                worker.baton.release()
-            self._parked.clear()
+    def begin_stop(self, knock: Callable[[], None]) -> None:
+        """Serve nothing more. A receiving thread notices with the next notification: ``knock`` makes one."""
+        self._workers.begin_stop()
+        for worker in self._workers.all():
+            if not worker.started:
+                knock()
 
     def end_stop(self, timeout: float) -> bool:
         """Gives up the calls still inside and waits for the threads; whether all ended in ``timeout`` seconds."""
-        for worker in list(self._workers.values()):
+        for worker in self._workers.all():
             client, device = worker.client, worker.device
             if client is not None and device is not None and not worker.told:
                 worker.told = True
                 device.file.interrupted(client)
         deadline = perf_counter() + timeout
-        for worker in list(self._workers.values()):
+        for worker in self._workers.all():
             if worker.thread is not None:
                 worker.thread.join(max(0.0, deadline - perf_counter()))
-        if self._workers:
+        if self._workers.all():
             return False
         for client in self._clients.values():
             client.close()
@@ -215,8 +132,8 @@ class Receiver:
     def _receive(self, me: Worker) -> None:
         """Until another thread has taken over, or no client is left."""
         listener, calls, watchdog, polls = self._listener, self._calls, self._watchdog, self._polls
-        ioctl, unpack = fcntl.ioctl, kernel.NOTIF.unpack
-        while self._holder is me:
+        ioctl, unpack, workers = fcntl.ioctl, kernel.NOTIF.unpack, self._workers
+        while me.slot is not None:
             if polls and not self._clients_left(None):
                 return
             try:
@@ -231,7 +148,7 @@ class Receiver:
             if not watchdog.fast:
                 watchdog.arm()
             kind = _CALLS.get((arch, number))
-            if self._stopping:
+            if workers.stopping:
                 self._refuse(call, kind)
             elif kind == _IOCTL:
                 self._ioctl(me, tid, a & 0xFFFFFFFF, b & 0xFFFFFFFF, c)
@@ -240,7 +157,7 @@ class Receiver:
             else:
                 self._open(call, tid, a, b)
             me.started = 0.0
-            if self._stopping:
+            if workers.stopping:
                 return
 
     def _clients_left(self, timeout: int | None) -> bool:
@@ -248,7 +165,7 @@ class Receiver:
         poll = select.poll()
         poll.register(self._listener, select.POLLIN)
         if any(events & select.POLLHUP for _, events in poll.poll(timeout)):
-            self.begin_stop()
+            self._workers.begin_stop()
             return False
         return True
 
@@ -363,12 +280,12 @@ class Receiver:
         me.told = False
         me.client = client
         me.device = device
-        if cmd in _WAITING or (device.slow and tid != self._last_tid):
-            self._hand_over(me)
-        self._last_tid = tid
-        result = self._serve(device, cmd, arg, client)
         if cmd == tee_ioctl.TEE_IOC_INVOKE:
-            device.slow = perf_counter() - me.started > _SLOW_INVOKE
+            result = self._invoke(me, device, cmd, arg, client)
+        else:
+            if cmd in _WAITING:
+                self._workers.hand_over(me, waits=True)
+            result = self._serve(device, cmd, arg, client)
         me.client = None
         client.call = 0
         if not client.answered:
@@ -376,6 +293,26 @@ class Receiver:
         me.device = None
         if device.gone:
             self._descriptors.call_ended(device)
+
+    def _invoke(self, me: Worker, device: Descriptor, cmd: int, arg: int, client: Client) -> int:
+        """Makes room first if the last one here took long. Its processor time is looked at only then: it costs more."""
+        slow = device.invoke_time > _SLOW
+        if slow:
+            self._make_room(me, device, client.tid)
+            began = thread_time()
+        self._last_tid = client.tid
+        result = self._serve(device, cmd, arg, client)
+        device.invoke_time = perf_counter() - me.started
+        if slow:
+            device.invoke_work = thread_time() - began
+        return result
+
+    def _make_room(self, me: Worker, device: Descriptor, tid: int) -> None:
+        """Others shall not wait for this call."""
+        if tid != self._last_tid and device.invoke_work > _SLOW:
+            self._workers.crowd(me.started)
+        elif device.invoke_time > _LONG and not self._workers.crowded:
+            self._workers.hand_over(me, waits=False)
 
     def _find(self, client: Client, fd: int) -> Descriptor | None:
         """What ``fd`` is in the client right now. Asking costs 1.3 us; a cache cannot see a dup2."""
@@ -408,6 +345,9 @@ class Receiver:
 
 
 def _must_poll(release: str) -> bool:
-    """Before Linux 6.11 a thread blocked in receiving never learns that the last client is gone."""
+    """Before Linux 6.11 a thread blocked in receiving never learns that the last client is gone.
+
+    So there only one may receive, too: a second one that polls could find the call taken, and block.
+    """
     major, minor = (int(part.split("-")[0]) for part in release.split(".")[:2])
     return (major, minor) < (6, 11)

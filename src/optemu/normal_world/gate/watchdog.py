@@ -15,8 +15,8 @@ from optemu.normal_world.gate.kernel import Timer
 if TYPE_CHECKING:
     from optemu.normal_world.gate.receiver import Receiver
 
-TICK_US: Final = 1000
-_IDLE_TICKS: Final = 50
+TICK_US: Final = 2000
+_IDLE_TICKS: Final = 25
 _LONG_CALL_US: Final = 50_000
 _SLOWEST_US: Final = 1_000_000
 
@@ -59,7 +59,7 @@ class Watchdog:
         now = perf_counter()
         active = False
         for receiver in self._receivers:
-            active |= receiver.hand_over_if_late(now)
+            active |= receiver.check(now)
         self._idle = 0 if active else self._idle + 1
         self._ticks += 1
         if self._ticks * TICK_US >= _LONG_CALL_US:

@@ -7,7 +7,7 @@ import hmac
 from dataclasses import dataclass
 from hashlib import sha256
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from optemu.abi import gp, shdr
 from optemu.errors import TeeError
 
+MIN_KEY_BITS = 2048
 _DIGEST_SIZE = 32
 _PREHASHED = Prehashed(hashes.SHA256())
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=_DIGEST_SIZE)
@@ -47,10 +48,15 @@ class SignedImage:
 
 
 def load_trusted_key(name: str, pem: bytes) -> TrustedKey:
-    """A key from PEM bytes; ValueError when it is not an RSA public key."""
-    key = load_pem_public_key(pem)
+    """A key from PEM bytes; ValueError when it is no RSA public key, or one that OP-TEE calls weak."""
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as e:
+        raise ValueError(f"{name}: no public key in PEM form ({e})") from e
     if not isinstance(key, rsa.RSAPublicKey):
-        raise ValueError(f"{name} is not an RSA public key")
+        raise ValueError(f"{name}: TA images are signed with RSA keys, this is another kind")
+    if key.key_size < MIN_KEY_BITS:
+        raise ValueError(f"{name}: {key.key_size} bits, OP-TEE takes {MIN_KEY_BITS} and more")
     return TrustedKey(name, key)
 
 

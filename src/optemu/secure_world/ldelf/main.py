@@ -1,7 +1,7 @@
 """Loading a TA: its modules relocated against each other, in one address space. Mirrors ldelf/main.c."""
 
-import itertools
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from optemu.abi import elf, gp
@@ -63,7 +63,7 @@ def _check_modules(modules: Sequence[Module]) -> None:
     if any(m.machine != main.machine for m in modules):
         raise bad(f"a library for another machine: the TA is for {elf.MACHINE_NAMES[main.machine]}")
     placed = sorted(modules, key=lambda m: m.base)
-    if any(low.end > high.base for low, high in itertools.pairwise(placed)):
+    if any(low.end > high.base for low, high in pairwise(placed)):
         raise ValueError("two modules are mapped over each other")
 
 
