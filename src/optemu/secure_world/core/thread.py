@@ -203,6 +203,11 @@ class Thread:
         assert isinstance(other, Thread)
         self._notification(rpc_abi.OPTEE_RPC_NOTIFICATION_SEND, other.id)
 
+    def foreign_interrupt(self) -> None:
+        """The time slice is over: let the normal world schedule."""
+        self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR)
+        self.check_abandoned()
+
     def check_abandoned(self) -> None:
         """TaPanic when nobody waits for this call any more."""
         if self.abandoned:

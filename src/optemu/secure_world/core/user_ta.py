@@ -1,5 +1,6 @@
 """Dynamic TAs: Arm code at EL0. Mirrors core/kernel/user_ta.c and thread_enter_user_mode."""
 
+import itertools
 import logging
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ CFG_CORE_MAX_SYSCALL_RECURSION = 4
 ABORT_PANIC_CODE = 0xDEADBEEF
 _PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
+_SVC, _STOPPED = Stop.SVC, Stop.STOPPED
+_stretches = itertools.count(1)
 
 
 class UserTaCtx(TaCtx):
@@ -48,6 +51,8 @@ class UserTaCtx(TaCtx):
         self.session: Session | None = None
         """The session being served; None between calls."""
         self.thread: Thread | None = None
+        self.stretch = 0
+        """Changes at each entry to EL0 and is 0 outside: the timer looks at it."""
 
     @property
     def space(self):  # type: ignore[no-untyped-def]
@@ -152,7 +157,7 @@ class UserTaCtx(TaCtx):
     # --- user mode -------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the execution at EL0, from any core. It cannot go on afterwards: the engine's pc is not exact then."""
+        """From any core: interrupt the execution at EL0."""
         instance = self.instance
         if instance is not None:
             instance.cpu.request_stop()
@@ -167,49 +172,55 @@ class UserTaCtx(TaCtx):
         if trace.on:
             trace.enter(points.USER_MODE, entry, sp)
             trace.enter(points.TA_ENTRY, args[0], session.id, args[2], args[3])
+        left_by = "SYS_RETURN"
         try:
-            ret = self._serve(thread, instance, entry, sp, args)
+            stop = self._serve(thread, instance, entry, sp, args)
+            ret = instance.cpu.args[0] & 0xFFFFFFFF
+            if stop is not _SVC:
+                ret, left_by = gp.TEE_ERROR_TARGET_DEAD, stop.name.lower()
+                self.panicked, self.panic_code = True, ABORT_PANIC_CODE
+                report_abort(self, stop)
         except TaPanic as panic:
-            ret = gp.TEE_ERROR_TARGET_DEAD
+            ret, left_by = gp.TEE_ERROR_TARGET_DEAD, "panic"
             self.panicked, self.panic_code = True, panic.code
             report_panic(self, panic)
+        finally:
+            self.stretch = 0
         if trace.on:
+            trace.exit(points.TA_ENTRY, left_by)
             trace.mark(points.UNWIND, ret, self.panicked)
             trace.exit(points.USER_MODE, ret)
         return ret
 
-    def _serve(self, thread: Thread, instance: TaInstance, entry: int, sp: int, args: tuple[int, int, int, int]) -> int:
-        """Run, and serve each exception from EL0 until it is the one that ends the call."""
+    def _serve(
+        self, thread: Thread, instance: TaInstance, entry: int, sp: int, args: tuple[int, int, int, int]
+    ) -> Stop:
+        """Run, and serve each exception from EL0 until SYS_RETURN or an abort ends the call; TaPanic."""
         cpu = instance.cpu
-        trace = self.tee.trace
-        table = self.tee.syscalls
+        call = self.tee.syscalls.call
+        timer = self.tee.board.timer
+        self.stretch = next(_stretches)
+        if timer.asleep:  # looked at after the line above, or it could fall asleep in between
+            timer.wake()
         stop = cpu.enter(entry, sp, *args)
         while True:
-            if stop == Stop.SVC:
+            self.stretch = 0
+            if stop is _SVC:
                 number = cpu.number
                 if number == TEE_SCN_RETURN:
-                    if trace.on:
-                        trace.exit(points.TA_ENTRY, "SYS_RETURN")
-                    return cpu.args[0] & 0xFFFFFFFF
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, "SVC")
+                    return stop
                 if number == TEE_SCN_PANIC:
                     raise TaPanic(cpu.args[0] & 0xFFFFFFFF)
-                ret = table.call(self, number, cpu)
-                if trace.on:
-                    trace.enter(points.TA_ENTRY, args[0], self.session.id if self.session else 0, args[2], args[3])
+                ret = call(self, number, cpu)
+                self.stretch = next(_stretches)
                 stop = cpu.resume(ret & 0xFFFFFFFF)
-            elif stop == Stop.STOPPED:
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, "stopped")
-                thread.check_abandoned()
-                raise TaPanic(gp.TEE_ERROR_CANCEL, "stopped from outside")
+            elif stop is _STOPPED:
+                cpu.clear_stop()
+                thread.foreign_interrupt()
+                self.stretch = next(_stretches)
+                stop = cpu.continue_()
             else:
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, Stop(stop).name.lower())
-                self.panicked, self.panic_code = True, ABORT_PANIC_CODE
-                report_abort(self, Stop(stop))
-                return gp.TEE_ERROR_TARGET_DEAD
+                return stop
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -218,6 +229,7 @@ class UserTaCtx(TaCtx):
         self.tee.manager.close_all(thread, self.open_sessions)
         instance, self.instance = self.instance, None
         if instance is not None:
+            self.tee.board.timer.detach(self)
             instance.image.give_back(instance)
 
     def destroy(self, thread: Thread) -> None:
@@ -247,6 +259,7 @@ class UserTas(InitSession):
             image = self._images[signed.hash] = self._load(bytes(signed.payload), ctx.uuid)
         ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
+        tee.board.timer.attach(ctx)
         if tee.trace.on:
             tee.trace.exit(points.LDELF, image.elf.entry)
 
