@@ -42,7 +42,7 @@ class _Flag(Switch):
 
 
 class _Overwritten(Switch):
-    """The engine's note of the function itself. Where in the hook it lies, whose handle is its address, is looked up."""
+    """The engine's note of the function. Where in the hook, whose handle is its address, it lies is looked up."""
 
     def __init__(self, engine: ctypes.c_void_p) -> None:
         nothing = native.NOTHING.value or 0
