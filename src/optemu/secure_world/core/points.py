@@ -70,6 +70,9 @@ TA_ENTRY = Point(
 )
 RPC = Point("thread_rpc", World.SECURE, EL.S_EL1, "rpc", args="func:smc_return a1:hex a2:hex", result="")
 RPC_CMD = Point("thread_rpc_cmd", World.SECURE, EL.S_EL1, "rpc", args="cmd:rpc_cmd", result="ret:tee_result")
+EARLY_TA_OPEN = Point(
+    "early_ta_open", World.SECURE, EL.S_EL1, "ta store", args="uuid:uuid", result="ret:tee_result size:size"
+)
 STORE_OPEN = Point(
     "ree_fs_ta_open", World.SECURE, EL.S_EL1, "ta store", args="uuid:uuid", result="ret:tee_result size:size"
 )
