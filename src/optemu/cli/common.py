@@ -47,14 +47,16 @@ def add_machine_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--log", metavar="FILE", help="send it to a file instead of stderr")
 
 
+def read_config(path: Path | None) -> Config:
+    """The configuration in ``path``, or else in optemu.toml if there is one. ConfigError."""
+    if path is None and not DEFAULT_CONFIG.exists():
+        return Config()
+    return load(path or DEFAULT_CONFIG)
+
+
 def config_from(args: argparse.Namespace) -> Config:
     """The configuration file with the command line over it. ConfigError."""
-    if args.config is not None:
-        config = load(args.config)
-    elif DEFAULT_CONFIG.exists():
-        config = load(DEFAULT_CONFIG)
-    else:
-        config = Config()
+    config = read_config(args.config)
     if args.state is not None:
         config.state = args.state
     if args.seed is not None:

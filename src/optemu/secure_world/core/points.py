@@ -116,6 +116,13 @@ RPC = _rpc("thread_rpc", args="func:smc_return a1:hex a2:hex", where="core/threa
 RPC_CMD = _rpc("thread_rpc_cmd", args="cmd:rpc_cmd", result=_RET, where="core/thread.py Thread.rpc_cmd")
 
 _store = partial(_core, layer="ta store")
+EARLY_TA_OPEN = _store(
+    "early_ta_open",
+    args="uuid:uuid",
+    result=f"{_RET} size:size",
+    where="core/ta_store.py early_ta_open",
+    upstream="core/kernel/early_ta.c",
+)
 STORE_OPEN = _store(
     "ree_fs_ta_open",
     args="uuid:uuid",

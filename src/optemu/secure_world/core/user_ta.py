@@ -19,10 +19,11 @@ from optemu.secure_world.core.abort import report_abort, report_panic
 from optemu.secure_world.core.param import Memref, TaParams, Value
 from optemu.secure_world.core.session import Session, SessionList, TaCtx
 from optemu.secure_world.core.ta_image import STACK_ALIGNMENT, STACK_TOP, TaImage, TaInstance, parse
-from optemu.secure_world.core.ta_store import ree_fs_ta_open
+from optemu.secure_world.core.ta_store import open_bin
 from optemu.secure_world.core.tee_ta_manager import InitSession
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.cpu import Stop
+from optemu.secure_world.ldelf import ElfImage
 from optemu.trace import Point
 
 if TYPE_CHECKING:
@@ -250,27 +251,19 @@ class UserTas(InitSession):
         """Fetch, verify, map: what ldelf does before a TA's first session."""
         assert isinstance(ctx, UserTaCtx)
         tee = self._tee
-        raw = ree_fs_ta_open(tee, thread, ctx.uuid)
-        signed = tee.verify(raw, ctx.uuid)
-        image = self._images.get(signed.hash)
+        binary = open_bin(tee, thread, ctx.uuid)
+        image = self._images.get(binary.tag)
         if tee.trace.on:
             tee.trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
+        elf = image.elf if image else parse(bytes(binary.payload))
+        _check_uuid(elf, ctx.uuid)
         if image is None:
-            image = self._images[signed.hash] = self._load(bytes(signed.payload), ctx.uuid)
+            image = self._images[binary.tag] = TaImage(elf, tee.board.memory)
         ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
         tee.board.timer.attach(ctx)
         if tee.trace.on:
             tee.trace.exit(points.LDELF, image.elf.entry)
-
-    def _load(self, payload: bytes, uuid: bytes) -> TaImage:
-        elf = parse(payload)
-        if elf.ta_head.uuid != uuid:
-            raise TeeError(
-                gp.TEE_ERROR_BAD_FORMAT,
-                f"the image is of TA {gp.uuid_str(elf.ta_head.uuid)}, its name says {gp.uuid_str(uuid)}",
-            )
-        return TaImage(elf, self._tee.board.memory)
 
     def power_off(self, contexts: list[TaCtx]) -> None:
         """Let go of every engine: those of the TAs kept alive, and those that wait to be used again."""
@@ -285,3 +278,12 @@ class UserTas(InitSession):
     @property
     def idle_instances(self) -> int:
         return sum(image.idle for image in self._images.values())
+
+
+def _check_uuid(elf: ElfImage, uuid: bytes) -> None:
+    """Each time: the signed header of a legacy image names no TA, so it verifies under any file name."""
+    its = elf.ta_head.uuid
+    if its != uuid:
+        raise TeeError(
+            gp.TEE_ERROR_BAD_FORMAT, f"the image is of TA {gp.uuid_str(its)}, its name says {gp.uuid_str(uuid)}"
+        )
