@@ -30,6 +30,8 @@ class Config:
     log_level: str = "info"
     ta_keys: list[Path] = field(default_factory=list)
     """PEM files with public keys that TA images may be signed with, instead of the default ones."""
+    ta_aslr: bool = True
+    """Load each image at an address drawn from the board's entropy."""
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
@@ -57,7 +59,7 @@ def default_state() -> Path:
 
 _TABLES = {
     "board": ("huk", "die_id", "seed", "clock_offset", "monitor"),
-    "tee": ("threads", "log_level", "ta_keys"),
+    "tee": ("threads", "log_level", "ta_keys", "ta_aslr"),
     "normal_world": ("ta_dirs", "state", "reg_mem"),
 }
 
@@ -104,7 +106,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "log_level":
             if value in LOG_LEVELS:
                 return value
-        case "reg_mem":
+        case "reg_mem" | "ta_aslr":
             if isinstance(value, bool):
                 return value
         case "state":
@@ -128,5 +130,6 @@ _EXPECTED = {
     "ta_dirs": "a list of directories",
     "state": "a directory",
     "reg_mem": "true or false",
+    "ta_aslr": "true or false",
 }
 assert set(_EXPECTED) == {f.name for f in fields(Config)}

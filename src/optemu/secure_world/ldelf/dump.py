@@ -15,7 +15,7 @@ Read = Callable[[int, int], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class DumpRegion:
-    """Memory the TA sees; ``label`` "text" and "data" are the image's, anything else is named in the list."""
+    """Memory the TA sees; ``label`` is the number of the image it belongs to, or else what it is."""
 
     va: int
     pa: int
@@ -45,7 +45,7 @@ def state_lines(
     """Status of the TA: its regions, its images (UUID and load address), its call stack."""
     lines = [f"Status of TA {uuid}", f" arch: {arch}"]
     for n, r in enumerate(regions):
-        where = "[0]" if r.label in ("text", "data") else f"({r.label})"
+        where = f"[{r.label}]" if r.label.isdigit() else f"({r.label})"
         lines.append(f" region {n:2}: va 0x{r.va:08x} pa 0x{r.pa:08x} size 0x{r.size:06x} flags {r.flags} {where}")
     lines += [f" [{n}] {name} @ 0x{base:x}" for n, (name, base) in enumerate(modules)]
     width = 16 if arch == "aarch64" else 8
