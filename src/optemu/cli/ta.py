@@ -85,19 +85,25 @@ def _signature(raw: bytes, found: dict[str, Any]) -> bytes:
 def _elf(payload: bytes) -> dict[str, Any]:
     from optemu.abi import gp
     from optemu.abi.ta_head import flag_names
-    from optemu.secure_world.ldelf import load
+    from optemu.secure_world.ldelf import link, map_elf
 
-    image = load(payload, 0x4010_0000)
+    module = map_elf(payload, 0x4010_0000)
+    found = {
+        "arch": module.arch,
+        "library": module.is_library,
+        "bti": module.bti,
+        "needed": list(module.needed),
+        "segments": [{"va": m.vaddr, "size": m.size, "rights": _rights(int(m.prot))} for m in module.mappings],
+    }
+    if module.is_library:
+        return found
+    image = link([module], strict=False)
     head = image.ta_head
-    return {
-        "arch": image.arch,
+    return found | {
         "uuid": gp.uuid_str(head.uuid),
         "stack_size": head.stack_size,
         "flags": flag_names(head.flags),
-        "bti": image.bti,
         "entry": image.entry - image.base,
-        "needed": list(image.needed),
-        "segments": [{"va": s.va - image.base, "size": s.size, "rights": _rights(int(s.prot))} for s in image.segments],
         "properties": {p.name: p.value for p in image.properties()},
     }
 
@@ -107,8 +113,9 @@ def _rights(prot: int) -> str:
 
 
 def _text(d: dict[str, Any]) -> str:
-    lines = [f"TA {d['uuid']}, {d['arch']}, {d['size']} bytes"]
     sig = d["signature"]
+    uuid = d.get("uuid") or sig.get("uuid", "of no name")
+    lines = [f"{'library' if d['library'] else 'TA'} {uuid}, {d['arch']}, {d['size']} bytes"]
     if sig["signed"]:
         lines += [
             f"  signed      {sig['type']}, {sig['algorithm']}, {sig['bits']} bit, version {sig['ta_version']}",
@@ -116,12 +123,14 @@ def _text(d: dict[str, Any]) -> str:
         ]
     else:
         lines.append("  signed      no: a plain ELF file")
-    lines += [
-        f"  flags       {', '.join(d['flags']) or 'none'}",
-        f"  stack       {d['stack_size']} bytes",
-        f"  entry       0x{d['entry']:x}{', branch targets enforced (BTI)' if d['bti'] else ''}",
-        f"  needs       {', '.join(d['needed']) or 'no library'}",
-    ]
+    if not d["library"]:
+        lines += [
+            f"  flags       {', '.join(d['flags']) or 'none'}",
+            f"  stack       {d['stack_size']} bytes",
+            f"  entry       0x{d['entry']:x}",
+        ]
+    lines += ["  branches    targets enforced (BTI)"] if d["bti"] else []
+    lines += [f"  needs       {', '.join(d['needed']) or 'no library'}"]
     lines += [f"  segment     0x{s['va']:06x} 0x{s['size']:06x} {s['rights']}" for s in d["segments"]]
-    lines += [f"  property    {name} = {value}" for name, value in d["properties"].items()]
+    lines += [f"  property    {name} = {value}" for name, value in d.get("properties", {}).items()]
     return "\n".join(lines) + "\n"

@@ -47,7 +47,7 @@ def link(modules: Sequence[Module], strict: bool = True) -> ElfImage:
     They are changed by it: map anew to link again.
     """
     main = modules[0]
-    if main.file_offset < PAGE:
+    if main.is_library:
         raise broken("the ELF header is in a load segment: this is a library, a TA has its first segment behind it")
     head_at = (main.symbol("ta_head") or main.base) - main.base
     head = _ta_head(main, head_at)

@@ -92,6 +92,11 @@ class Module:
     _exports: dict[int, int] | None = field(default=None, repr=False)
 
     @property
+    def is_library(self) -> bool:
+        """Whether a load segment begins with the ELF header; ldelf cannot load such a file as a TA."""
+        return self.file_offset < PAGE
+
+    @property
     def arch(self) -> str:
         return "aarch64" if self.machine == elf.EM_AARCH64 else "arm"
 
