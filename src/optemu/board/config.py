@@ -32,6 +32,8 @@ class Config:
     """PEM files with public keys that TA images may be signed with, instead of the default ones."""
     ta_aslr: bool = True
     """Load each image at an address drawn from the board's entropy."""
+    ta_pauth: bool = False
+    """A processor with pointer authentication; calls take several times as long."""
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
@@ -59,7 +61,7 @@ def default_state() -> Path:
 
 _TABLES = {
     "board": ("huk", "die_id", "seed", "clock_offset", "monitor"),
-    "tee": ("threads", "log_level", "ta_keys", "ta_aslr"),
+    "tee": ("threads", "log_level", "ta_keys", "ta_aslr", "ta_pauth"),
     "normal_world": ("ta_dirs", "state", "reg_mem"),
 }
 
@@ -106,7 +108,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "log_level":
             if value in LOG_LEVELS:
                 return value
-        case "reg_mem" | "ta_aslr":
+        case "reg_mem" | "ta_aslr" | "ta_pauth":
             if isinstance(value, bool):
                 return value
         case "state":
@@ -131,5 +133,6 @@ _EXPECTED = {
     "state": "a directory",
     "reg_mem": "true or false",
     "ta_aslr": "true or false",
+    "ta_pauth": "true or false",
 }
 assert set(_EXPECTED) == {f.name for f in fields(Config)}

@@ -22,6 +22,10 @@ _ABORTS = {
     Stop.CRASH: "crash",
 }
 
+_NO_SUCH = "undefined instruction"
+_UNDEFINED = {0x0D: "indirect branch to what is no target of one (BTI)"}
+"""By exception class, where there is more to say."""
+
 
 def report_panic(ta: "UserTaCtx", panic: TaPanic) -> None:
     """A TA panicked, by itself or because the core made it."""
@@ -40,7 +44,7 @@ def report_abort(ta: "UserTaCtx", stop: Stop) -> None:
     elif stop == Stop.DATA_ABORT:
         why = f"write permission fault, {region.label}" if not region.prot & 2 else "permission fault"
     else:
-        why = "permission fault" if stop == Stop.PREFETCH_ABORT else "undefined instruction"
+        why = "permission fault" if stop == Stop.PREFETCH_ABORT else _UNDEFINED.get(cpu.syndrome >> 26, _NO_SUCH)
     regs = cpu.registers()
     _report(ta, abort_lines(_ABORTS[stop], address, why, regs, ta.instance.image.elf.arch))
 

@@ -32,7 +32,7 @@ class TaInstance:
         self.elf = image.elf
         """What is loaded: the image, and the libraries that the TA has opened since."""
         self.memory = memory
-        self.cpu: Cpu = engine(image.elf.arch)
+        self.cpu: Cpu = engine(image.elf.arch, image.new_key())
         self.space = AddressSpace(self.cpu)
         self.stack_size = image.stack_size
         self.region: Region = memory.allocate(self.stack_size + image.writable_size, secure=True)
@@ -96,8 +96,12 @@ class TaInstance:
 class TaImage:
     """A verified image: relocated once, and the instances of it that wait to be used again."""
 
-    def __init__(self, elf: ElfImage, memory: PhysicalMemory) -> None:
+    def __init__(
+        self, elf: ElfImage, memory: PhysicalMemory, new_key: Callable[[], bytes | None] = lambda: None
+    ) -> None:
         self.elf = elf
+        self.new_key = new_key
+        """Gives the pointer authentication key of an instance, None when it has none."""
         self._memory = memory
         self.stack_size = round_up(max(elf.ta_head.stack_size, 1))
         self.writable: list[Segment] = [s for s in elf.segments if s.writable]

@@ -261,7 +261,7 @@ class UserTas(InitSession):
             elf = load_modules([self._map(b) for b in binaries], self.pad_begin)
             if elf.ta_head.uuid != ctx.uuid:
                 log.warning("TA %s calls itself %s", gp.uuid_str(ctx.uuid), gp.uuid_str(elf.ta_head.uuid))
-            image = self._images[key] = TaImage(elf, self._tee.board.memory)
+            image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key)
         ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
         if trace.on:
@@ -306,6 +306,10 @@ class UserTas(InitSession):
             return 0
         pages = int.from_bytes(self._tee.board.entropy.read(4), "little") % CFG_TA_ASLR_MAX_OFFSET_PAGES
         return pages * PAGE_SIZE
+
+    def _pauth_key(self) -> bytes | None:
+        """APIAKey of a new instance (CFG_TA_PAUTH)."""
+        return self._tee.board.entropy.read(16) if self._tee.board.config.ta_pauth else None
 
     # --- while a TA runs ----------------------------------------------------------------------------------
 

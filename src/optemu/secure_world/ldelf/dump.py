@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_FRAMES = 64
+_ADDRESS = 0xFFFF_FFFF
+"""TAs live below 4 GiB; above may be the signature of a return address (PAC)."""
 _INSTRUCTION = 4
 
 Read = Callable[[int, int], bytes | None]
@@ -62,7 +64,7 @@ def call_stack(arch: str, regs: Mapping[str, int], read: Read) -> list[int]:
         record = read(frame, 16)
         if record is None:
             break
-        following, back = int.from_bytes(record[:8], "little"), int.from_bytes(record[8:], "little")
+        following, back = int.from_bytes(record[:8], "little"), int.from_bytes(record[8:], "little") & _ADDRESS
         if not back:
             break
         stack.append(back - _INSTRUCTION)
