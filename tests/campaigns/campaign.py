@@ -40,12 +40,15 @@ class Campaign(ABC):
         assert bytes(self.secret.view) == SECRET * (self.secret.size // len(SECRET)), "secure memory was written"
         assert self.machine.tee.threads.busy == 0, "a secure thread is still busy"
 
+    def late(self) -> None:
+        """An input takes long, and may: from another thread, end it."""
+
     def close(self) -> None:
         self.machine.power_off()
 
     def run(self, seed: int, first: int, count: int, on_hang: Callable[[int], None]) -> None:
         """Inputs ``first`` to ``first + count``; ``on_hang`` is called, from another thread, with one that takes long."""
-        watch, bugs = Watch(on_hang), Bugs()
+        watch, bugs = Watch(self.late, on_hang), Bugs()
         try:
             for number in range(first, first + count):
                 watch.begin(number)
@@ -87,9 +90,10 @@ class Bugs(logging.Handler):
 class Watch:
     """Looks at what is under way from a thread of its own."""
 
-    def __init__(self, on_hang: Callable[[int], None]) -> None:
+    def __init__(self, late: Callable[[], None], on_hang: Callable[[int], None]) -> None:
         self._now = (0, 0.0)
         self._over = threading.Event()
+        self._late = late
         self._on_hang = on_hang
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -102,11 +106,14 @@ class Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(HANG_SECONDS / 4):
+        while not self._over.wait(HANG_SECONDS / 10):
             number, since = self._now
-            if since and time.monotonic() - since > HANG_SECONDS:
+            took = time.monotonic() - since if since else 0.0
+            if took > HANG_SECONDS:
                 self._on_hang(number)
                 self._now = (0, 0.0)
+            elif took > HANG_SECONDS / 4:
+                self._late()
 
 
 def edge(rng: Random, bits: int = 64, *near: int) -> int:

@@ -9,6 +9,7 @@ from tas.constants import QUIET_UUID
 from campaigns.campaign import Campaign, damaged
 from optemu import sign
 from optemu.abi import shdr
+from optemu.abi.optee_smc import OPTEMU_SMC_ABANDON
 from optemu.errors import TeeError
 from optemu.machine import Machine
 from optemu.normal_world.libteec import TeecError, Value
@@ -72,6 +73,12 @@ class Elfs(Campaign):
         assert not tee.open_sessions
         assert not tee.manager.contexts, "a TA was left"
         assert tee.threads.busy == 0
+
+    def late(self) -> None:
+        """The damaged code loops for ever, as code may: have it killed, as is done when a client has died."""
+        for ctx in list(self.machine.device.contexts):
+            for call in list(ctx.calls):
+                self.machine.monitor.smc(OPTEMU_SMC_ABANDON, *call.call[1:])
 
     def check(self) -> None:
         super().check()

@@ -37,6 +37,10 @@ class Config:
     """PEM files with public keys that TA images may be signed with, instead of the default ones."""
     early_tas: list[Path] = field(default_factory=list)
     """ELF files, UUID.elf or UUID.stripped.elf, that are built into the core as EARLY_TA_PATHS are upstream."""
+    ta_aslr: bool = True
+    """Load each image at an address drawn from the board's entropy."""
+    ta_pauth: bool = False
+    """A processor with pointer authentication; calls take several times as long."""
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
@@ -81,7 +85,7 @@ def default_state() -> Path:
 
 _TABLES = {
     "board": ("huk", "die_id", "seed", "clock_offset", "monitor", "ta_class_key"),
-    "tee": ("threads", "log_level", "ta_keys", "early_tas"),
+    "tee": ("threads", "log_level", "ta_keys", "early_tas", "ta_aslr", "ta_pauth"),
     "normal_world": ("ta_dirs", "state", "reg_mem"),
 }
 
@@ -132,7 +136,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "log_level":
             if value in LOG_LEVELS:
                 return value
-        case "reg_mem":
+        case "reg_mem" | "ta_aslr" | "ta_pauth":
             if isinstance(value, bool):
                 return value
         case "state":
@@ -158,5 +162,7 @@ _EXPECTED = {
     "ta_dirs": "a list of directories",
     "state": "a directory",
     "reg_mem": "true or false",
+    "ta_aslr": "true or false",
+    "ta_pauth": "true or false",
 }
 assert set(_EXPECTED) == {f.name for f in fields(Config)}

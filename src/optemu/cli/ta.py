@@ -168,19 +168,25 @@ def _ta(part: "shdr.TaPart") -> dict[str, Any]:
 def _elf(payload: bytes) -> dict[str, Any]:
     from optemu.abi import gp
     from optemu.abi.ta_head import flag_names
-    from optemu.secure_world.ldelf import load
+    from optemu.secure_world.ldelf import link, map_elf
 
-    image = load(payload, 0x4010_0000)
+    module = map_elf(payload, 0x4010_0000)
+    found = {
+        "arch": module.arch,
+        "library": module.is_library,
+        "bti": module.bti,
+        "needed": list(module.needed),
+        "segments": [{"va": m.vaddr, "size": m.size, "rights": _rights(int(m.prot))} for m in module.mappings],
+    }
+    if module.is_library:
+        return found
+    image = link([module], strict=False)
     head = image.ta_head
-    return {
-        "arch": image.arch,
+    return found | {
         "uuid": gp.uuid_str(head.uuid),
         "stack_size": head.stack_size,
         "flags": flag_names(head.flags),
-        "bti": image.bti,
         "entry": image.entry - image.base,
-        "needed": list(image.needed),
-        "segments": [{"va": s.va - image.base, "size": s.size, "rights": _rights(int(s.prot))} for s in image.segments],
         "properties": {p.name: p.value for p in image.properties()},
     }
 
@@ -199,9 +205,10 @@ def _text(d: dict[str, Any]) -> str:
 
 
 def _title(d: dict[str, Any]) -> str:
-    if "arch" in d:
-        return f"TA {d['uuid']}, {d['arch']}"
     sig = d["signature"]
+    if "arch" in d:
+        uuid = d.get("uuid") or sig.get("uuid", "of no name")
+        return f"{'library' if d['library'] else 'TA'} {uuid}, {d['arch']}"
     if sig["type"] == "SHDR_SUBKEY":
         return f"Subkey {sig['subkeys'][-1]['uuid']}"
     return f"TA {sig.get('uuid', 'without a UUID')}"
@@ -224,11 +231,14 @@ def _signature_lines(sig: dict[str, Any]) -> Iterator[str]:
 
 
 def _elf_lines(d: dict[str, Any]) -> Iterator[str]:
-    yield f"  flags       {', '.join(d['flags']) or 'none'}"
-    yield f"  stack       {d['stack_size']} bytes"
-    yield f"  entry       0x{d['entry']:x}{', branch targets enforced (BTI)' if d['bti'] else ''}"
+    if not d["library"]:
+        yield f"  flags       {', '.join(d['flags']) or 'none'}"
+        yield f"  stack       {d['stack_size']} bytes"
+        yield f"  entry       0x{d['entry']:x}"
+    if d["bti"]:
+        yield "  branches    targets enforced (BTI)"
     yield f"  needs       {', '.join(d['needed']) or 'no library'}"
     for s in d["segments"]:
         yield f"  segment     0x{s['va']:06x} 0x{s['size']:06x} {s['rights']}"
-    for name, value in d["properties"].items():
+    for name, value in d.get("properties", {}).items():
         yield f"  property    {name} = {value}"

@@ -5,7 +5,7 @@ asks it, and the page tables of the engine are written from it.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optemu.abi import gp
 from optemu.board.memory import PAGE_MASK, PAGE_SIZE, PhysicalMemory, Region, round_up
@@ -18,6 +18,9 @@ MAP_BASE = 0x9000_0000
 PARAM_BASE = 0xA000_0000
 PARAM_END = 0xF000_0000
 ADDRESS_END = 1 << 32
+
+ZI, DL = "zi", "library"
+"""Labels of what a TA adds while it runs: memory, and the libraries it opens."""
 
 TEE_MEMORY_ACCESS_NONSECURE = 0x10000000
 TEE_MEMORY_ACCESS_SECURE = 0x20000000
@@ -82,40 +85,67 @@ class AddressSpace:
         self._rebuild()
 
     def map_zi(self, memory: PhysicalMemory, va: int, size: int, shareable: bool, pad_begin: int, pad_end: int) -> int:
-        """Zero-initialised memory for the TA, at ``va`` or where there is room; its address."""
+        """Zero-initialised memory for the TA, at ``va`` or where there is room; its address (vm_map_pad)."""
         size = round_up(size)
-        if size > PARAM_BASE:
+        if (va | pad_begin | pad_end) & PAGE_MASK:
+            raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, "address and padding must be multiples of the page size")
+        if size > PARAM_BASE - MAP_BASE:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"0x{size:x} bytes exceed the address space")
-        if not va:
-            va = MAP_BASE
-            for r in self.regions:
-                if r.va < va + round_up(pad_begin) + size + pad_end and va < r.end:
-                    va = r.end
-            va += round_up(pad_begin)
+        va = va or self._find_room(pad_begin, size + pad_end)
+        if va - pad_begin < PAGE_SIZE or va + size + pad_end > PARAM_BASE:
+            raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"no room for 0x{size:x} bytes at 0x{va:x}")
+        if any(va - pad_begin < r.end and r.va < va + size + pad_end for r in self._fixed):
+            raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"0x{va:x}+0x{size:x} and its padding are not free")
         region = memory.allocate(size, secure=True)
-        try:
-            self.map(va, region, 0, size, Prot.R | Prot.W, "zi")
-        except TeeError:
-            memory.free(region)
-            raise
+        self.map(va, region, 0, size, Prot.R | Prot.W, ZI)
         self._fixed[-1].private = not shareable
         return va
 
-    def unmap_zi(self, memory: PhysicalMemory, va: int, size: int) -> None:
-        """Take memory from ``map_zi`` back, all of it; TeeError(TEE_ERROR_BAD_PARAMETERS) for anything else."""
-        for r in self._fixed:
-            if r.label == "zi" and r.va == va and r.size == round_up(size):
-                self._cpu.unmap(r.va, r.size)
-                self._fixed.remove(r)
-                memory.free(r.region)
-                self._rebuild()
-                return
-        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"0x{size:x} bytes at 0x{va:x} were not mapped by the TA")
+    def _find_room(self, before: int, size: int) -> int:
+        """The lowest address from MAP_BASE on with ``before`` bytes free below it and ``size`` from there."""
+        va = MAP_BASE + before
+        for r in self.regions:
+            if r.va < va + size and va - before < r.end:
+                va = r.end + before
+        return va
 
-    def unmap_all_zi(self, memory: PhysicalMemory) -> None:
-        """The TA is gone: whatever it had mapped goes too."""
-        for r in [r for r in self._fixed if r.label == "zi"]:
-            self.unmap_zi(memory, r.va, r.size)
+    def unmap_zi(self, memory: PhysicalMemory, va: int, size: int) -> None:
+        """Take memory from ``map_zi`` back, any whole pages of it (vm_unmap).
+
+        TeeError(TEE_ERROR_BAD_PARAMETERS) for what the TA has not mapped itself.
+        """
+        end = va + round_up(size)
+        gone = [r for r in self.regions if r.label == ZI and r.va < end and va < r.end]
+        covered = sum(min(r.end, end) - max(r.va, va) for r in gone)
+        if va & PAGE_MASK or not size or covered != end - va:
+            raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"0x{size:x} bytes at 0x{va:x} were not mapped by the TA")
+        self._cpu.unmap(va, end - va)
+        for r in gone:
+            self._cut(r, va, end)
+        self._rebuild()
+        held = {id(r.region) for r in self._fixed}
+        for r in gone:
+            if id(r.region) not in held:
+                memory.free(r.region)
+
+    def _cut(self, r: VmRegion, va: int, end: int) -> None:
+        """Take ``va`` to ``end`` out of a region: what is left of it are up to two (split_vm_range)."""
+        self._fixed.remove(r)
+        if r.va < va:
+            self._fixed.append(replace(r, size=va - r.va))
+        if end < r.end:
+            self._fixed.append(replace(r, va=end, size=r.end - end, offset=r.offset + end - r.va))
+
+    def unmap_added(self, memory: PhysicalMemory) -> None:
+        """The TA is gone: whatever it had mapped, and the libraries it had opened, go too."""
+        added = [r for r in self._fixed if r.label in (ZI, DL)]
+        if not added:
+            return
+        for r in added:
+            self._cpu.unmap(r.va, r.size)
+            self._fixed.remove(r)
+            memory.free(r.region)
+        self._rebuild()
 
     def _activate(self, r: VmRegion) -> None:
         if self._backed.get(r.region.base) is not r.region:
