@@ -232,7 +232,7 @@ class FakeCpu:
         assert saved == "fresh"
 
     def registers(self) -> dict[str, int]:
-        return {"pc": self.pc, "sp": self.stack_ptr, "x29": 0, "x30": 0}
+        return {f"x{n}": 0 for n in range(31)} | {"pc": self.pc, "sp": self.stack_ptr, "cpsr": 0}
 
     def fault_address(self) -> int:
         return 0
