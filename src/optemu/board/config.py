@@ -67,7 +67,9 @@ def load(path: Path) -> Config:
     try:
         with path.open("rb") as f:
             document = tomllib.load(f)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except OSError as e:
+        raise ConfigError(f"{path}: {e.strerror}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: {e}") from e
     config = Config()
     for table, entries in document.items():
