@@ -22,8 +22,10 @@ def load_private_key(path: Path, password: bytes | None = None) -> RSAPrivateKey
     """The RSA key in the PEM file ``path``; SignKeyError for any other, OSError when it cannot be read."""
     try:
         key = load_pem_private_key(path.read_bytes(), password)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as e:
-        raise SignKeyError(f"{path}: no private key in PEM form ({e})") from None
+    except TypeError as e:  # a password is missing, or not needed
+        raise SignKeyError(f"{path}: {e}") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise SignKeyError(f"{path}: no private key in PEM form") from None
     if not isinstance(key, RSAPrivateKey):
         raise SignKeyError(f"{path}: TA images are signed with RSA keys, this is a {type(key).__name__}")
     if key.key_size < MIN_KEY_BITS:
