@@ -189,6 +189,17 @@ class Normal:
         self.task = FakeTask()
         self.file: TeeContext = self.device.open("/dev/tee0", self.task)
 
+    def close(self) -> None:
+        """No descriptor stays."""
+        self.secure.serve = lambda message: message.answer()
+        for ctx in list(self.device.contexts):
+            ctx.close()
+        for shm in self.task.shms:
+            if shm.ctx is not None and shm.id in shm.ctx.shms:
+                shm.released()
+        for fd in self.task.their_fds.values():
+            os.close(fd)
+
     def ioctl(self, cmd: int, argument: bytes, file: TeeContext | None = None) -> tuple[int, bytes]:
         """One ioctl with ``argument`` at BASE: (result, the argument afterwards)."""
         self.task.write(self.task.BASE, argument)

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ UUID = bytes.fromhex("8aaaf200245011e4abe20002a5d5c51b")
 
 
 @pytest.fixture
-def normal() -> Normal:
-    return Normal()
+def normal() -> Iterator[Normal]:
+    normal = Normal()
+    yield normal
+    normal.close()
 
 
 # --- probing ----------------------------------------------------------------------------------------------------------

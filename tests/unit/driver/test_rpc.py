@@ -81,8 +81,10 @@ def write(view: memoryview, cmd: int, params: tuple[Param, ...], count: int | No
 
 
 @pytest.fixture
-def room() -> Room:
-    return Room()
+def room() -> Iterator[Room]:
+    room = Room()
+    yield room
+    room.close()
 
 
 # --- by registers -----------------------------------------------------------------------------------------------------

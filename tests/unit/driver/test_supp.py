@@ -2,7 +2,7 @@
 
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -61,8 +61,10 @@ WITH_META: Param = (META, 0, 0, 0)
 
 
 @pytest.fixture
-def room() -> Room:
-    return Room()
+def room() -> Iterator[Room]:
+    room = Room()
+    yield room
+    room.close()
 
 
 # --- one request ------------------------------------------------------------------------------------------------------

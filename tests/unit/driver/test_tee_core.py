@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ CLIENT_ONLY = [ioc.TEE_IOC_OPEN_SESSION, ioc.TEE_IOC_INVOKE, ioc.TEE_IOC_CANCEL,
 
 
 @pytest.fixture
-def normal() -> Normal:
-    return Normal()
+def normal() -> Iterator[Normal]:
+    normal = Normal()
+    yield normal
+    normal.close()
 
 
 def leaks_nothing(normal: Normal) -> bool:

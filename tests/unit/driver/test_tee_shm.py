@@ -1,6 +1,7 @@
 """Memory of processes and of the kernel: given, taken back, used again, never by a stranger."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from driver_fakes import PAGE, FakeTask
@@ -9,22 +10,29 @@ from optemu.board.memory import PhysicalMemory
 from optemu.normal_world.driver.tee_shm import MAX_RECYCLED, ShmPool, TeeShm, fill_page_list, page_list_size
 
 
+def is_open(fd: int) -> bool:
+    """Whether the number is still a memfd of the pool."""
+    try:
+        return "memfd:optemu-shm" in os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return False
+
+
 @pytest.fixture
 def memory() -> PhysicalMemory:
     return PhysicalMemory()
 
 
 @pytest.fixture
-def pool(memory: PhysicalMemory) -> ShmPool:
-    return ShmPool(memory)
-
-
-def is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
+def pool(memory: PhysicalMemory, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShmPool]:
+    """A pool whose memfds are all closed in the end."""
+    made: list[int] = []
+    create = os.memfd_create
+    monkeypatch.setattr(os, "memfd_create", lambda *args: made.append(create(*args)) or made[-1])
+    yield ShmPool(memory)
+    for fd in set(made):
+        if is_open(fd):
+            os.close(fd)
 
 
 def test_what_is_given_back_comes_again_zeroed(pool: ShmPool) -> None:
