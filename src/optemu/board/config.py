@@ -95,7 +95,9 @@ def load(path: Path) -> Config:
     try:
         with path.open("rb") as f:
             document = tomllib.load(f)
-    except (OSError, tomllib.TOMLDecodeError) as e:
+    except OSError as e:
+        raise ConfigError(f"{path}: {e.strerror}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: {e}") from e
     config = Config()
     for table, entries in document.items():
@@ -134,7 +136,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
             if value in ("armv8", "armv7"):
                 return value
         case "log_level":
-            if value in LOG_LEVELS:
+            if isinstance(value, str) and value in LOG_LEVELS:
                 return value
         case "reg_mem" | "ta_aslr" | "ta_pauth":
             if isinstance(value, bool):

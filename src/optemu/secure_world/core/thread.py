@@ -167,8 +167,8 @@ class Thread:
         attr, buf_ptr, got, cookie = optee_msg.MSG_PARAM.unpack_from(arg, optee_msg.MSG_ARG.size)
         wanted = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT | optee_msg.OPTEE_MSG_ATTR_NONCONTIG
         mobj = None
-        if ret == gp.TEE_SUCCESS and attr == wanted and got >= size:
-            mobj = self._pool.shm.from_noncontig(buf_ptr, got, cookie)
+        if ret == gp.TEE_SUCCESS and attr == wanted:
+            mobj = self._pool.shm.from_noncontig(buf_ptr, got, cookie) if got >= size else None
             if mobj is None or not self._pool.shm.register(mobj):
                 self.rpc_free(cookie, kind)
                 mobj = None

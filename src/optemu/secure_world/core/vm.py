@@ -5,6 +5,7 @@ asks it, and the page tables of the engine are written from it.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from optemu.abi import gp
@@ -59,6 +60,47 @@ class VmRegion:
 ParamKey = tuple[tuple[Region, int, int], ...]
 
 
+class _Span:
+    """Whole pages of ``mobj``, counted in bytes from the first of them, that a call's parameters need."""
+
+    __slots__ = ("end", "mobj", "start")
+
+    def __init__(self, p: Memref) -> None:
+        assert p.mobj is not None
+        self.mobj = p.mobj
+        at = self.offset_of(p)
+        # Of a reference to nothing, at the very end, the last page: it gets an address as well.
+        last = p.mobj.page_offset + p.mobj.size - 1
+        self.start = min(at, last) & ~PAGE_MASK
+        self.end = round_up(max(at + p.size, self.start + 1))
+
+    @staticmethod
+    def offset_of(p: Memref) -> int:
+        assert p.mobj is not None
+        return p.mobj.page_offset + p.offs
+
+    def runs(self) -> Iterator[tuple[Region, int, int]]:
+        """(region, offset in it, size) of the memory behind it."""
+        at = 0
+        for run in self.mobj.runs:
+            first, end = max(self.start, at), min(self.end, at + run.size)
+            if first < end:
+                yield run.region, run.pa - run.region.base + first - at, end - first
+            at += run.size
+
+
+def _spans(refs: list[Memref]) -> list[_Span]:
+    """What ``refs`` need. Spans of one object that overlap or touch become one, as in vm_map_param."""
+    spans: list[_Span] = []
+    for p in refs:
+        span = _Span(p)
+        for other in [s for s in spans if s.mobj is span.mobj and s.start <= span.end and span.start <= s.end]:
+            spans.remove(other)
+            span.start, span.end = min(span.start, other.start), max(span.end, other.end)
+        spans.append(span)
+    return spans
+
+
 class AddressSpace:
     """What one instance of a TA can see."""
 
@@ -68,7 +110,6 @@ class AddressSpace:
         self._fixed: list[VmRegion] = []
         self._params: list[VmRegion] = []
         self._param_key: ParamKey = ()
-        self._param_vas: dict[int, int] = {}
         self.regions: list[VmRegion] = []
         self._starts: list[int] = []
 
@@ -173,45 +214,25 @@ class AddressSpace:
         The mapping of the call before is kept when this one needs the same: the TA has not run in between.
         """
         vas = [0, 0, 0, 0]
-        needed: list[tuple[Region, int, int]] = []
-        refs: list[tuple[int, Memref]] = []
-        for n, p in enumerate(params.u):
-            if type(p) is Memref and p.mobj is not None:
-                refs.append((n, p))
-                self._needed_runs(p, needed)
+        refs = [(n, p) for n, p in enumerate(params.u) if type(p) is Memref and p.mobj is not None]
         if not refs:
             if self._param_key:
                 self.clean_param()
             return vas
-        key = tuple(needed)
+        spans = _spans([p for _, p in refs])
+        key = tuple(run for span in spans for run in span.runs())
         if key != self._param_key or not all(region.alive for region, _, _ in key):
             self._remap_params(key)
-        for n, p in refs:
-            vas[n] = self._param_va(p)
+        va = PARAM_BASE
+        for span in spans:
+            for n, p in refs:
+                if span.start <= (at := span.offset_of(p)) <= span.end and p.mobj is span.mobj:
+                    vas[n] = va + at - span.start
+            va += span.end - span.start
         return vas
 
-    @staticmethod
-    def _needed_runs(p: Memref, needed: list[tuple[Region, int, int]]) -> None:
-        """All runs that the reference touches, whole pages of them."""
-        assert p.mobj is not None
-        at = p.mobj.page_offset + p.offs
-        left = max(p.size, 1)
-        for run in p.mobj.runs:
-            if left <= 0:
-                return
-            if at < run.size:
-                take = min(left, run.size - at)
-                first = at & ~PAGE_MASK
-                start = run.pa - run.region.base + first
-                entry = (run.region, start, round_up(at + take) - first)
-                if entry not in needed:
-                    needed.append(entry)
-                left -= take
-                at = 0
-            else:
-                at -= run.size
-
     def _remap_params(self, key: ParamKey) -> None:
+        """One run behind the other, so that the TA sees each span in one piece."""
         self.clean_param()
         va = PARAM_BASE
         try:
@@ -222,22 +243,11 @@ class AddressSpace:
                 self._activate(r)
                 self._params.append(r)
                 va += size
-                # Runs of one object stay next to each other, so that the TA sees it in one piece.
-        finally:
-            self._param_key = key
-            self._rebuild()
-
-    def _param_va(self, p: Memref) -> int:
-        assert p.mobj is not None
-        at = p.mobj.page_offset + p.offs
-        for run in p.mobj.runs:
-            if at < run.size:
-                pa = run.pa + at
-                for r in self._params:
-                    if r.pa <= pa < r.pa + r.size and r.region is run.region:
-                        return r.va + pa - r.pa
-            at -= run.size
-        raise TeeError(gp.TEE_ERROR_GENERIC, "a parameter's memory was not mapped")
+        except TeeError:
+            self.clean_param()
+            raise
+        self._param_key = key
+        self._rebuild()
 
     def clean_param(self) -> None:
         """vm_clean_param: the TA sees no parameter memory any more."""
@@ -264,6 +274,8 @@ class AddressSpace:
             return denied
         if flags & TEE_MEMORY_ACCESS_NONSECURE and flags & TEE_MEMORY_ACCESS_SECURE:
             return denied
+        if not size:
+            return gp.TEE_SUCCESS
         if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and not self.is_private(va, size):
             return denied
         at = va

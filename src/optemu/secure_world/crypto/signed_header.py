@@ -103,7 +103,7 @@ def load_trusted_key(name: str, pem: bytes) -> TrustedKey:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as e:
-        raise ValueError(f"{name}: no public key in PEM form ({e})") from e
+        raise ValueError(f"{name}: no public key in PEM form") from e
     if not isinstance(key, rsa.RSAPublicKey):
         raise ValueError(f"{name}: TA images are signed with RSA keys, this is another kind")
     if key.key_size < MIN_KEY_BITS:
