@@ -4,6 +4,7 @@ from optemu.board.clock import Clock
 from optemu.board.config import Config
 from optemu.board.entropy import Entropy
 from optemu.board.memory import PhysicalMemory
+from optemu.board.rtc import Rtc
 from optemu.trace import Tracer
 
 
@@ -15,5 +16,9 @@ class Board:
         self.trace = trace or Tracer()
         self.memory = PhysicalMemory()
         self.clock = Clock(self.config.clock_offset)
+        self.rtc = Rtc(self.clock)
         self.entropy = Entropy(self.config.seed)
         self.trusted_keys = self.config.trusted_keys()
+        event_log = self.config.tpm_event_log
+        self.tpm_event_log = event_log.read_bytes() if event_log is not None else None
+        """What the firmware measured while it booted."""

@@ -20,7 +20,11 @@ from optemu.normal_world.supplicant.params import (
     decode,
     encode,
 )
+from optemu.normal_world.supplicant.plugins import Plugins
+from optemu.normal_world.supplicant.ree_fs import ReeFs
+from optemu.normal_world.supplicant.rpmb import Rpmb
 from optemu.normal_world.supplicant.shm import SharedMemory
+from optemu.normal_world.supplicant.sockets import Sockets
 from optemu.normal_world.supplicant.ta_load import DEFAULT_TA_DIRS, TaDirs, TaSearch
 from optemu.normal_world.supplicant.table import BY_CMD, POINTS, Row, point, unknown
 from optemu.trace import Tracer
@@ -35,7 +39,8 @@ _EMPTY_REQUEST = (_ROOM + abi.PARAM.pack(abi.TEE_IOCTL_PARAM_ATTR_META, 0, 0, 0)
 class Supplicant:
     """Serves what the driver asks on the device that ``device_factory`` opens, ``/dev/teepriv0``.
 
-    TA images are looked for in ``ta_dirs`` in turn; ``clock`` is nanoseconds since 1970.
+    TA images are looked for in ``ta_dirs`` in turn; ``clock`` is nanoseconds since 1970. Files are kept in ``state``
+    (its ``tee`` is a board's /var/lib/tee), without it not at all; plugins are loaded from ``plugin_dir``.
     """
 
     def __init__(
@@ -44,8 +49,13 @@ class Supplicant:
         ta_dirs: Sequence[str | Path] = DEFAULT_TA_DIRS,
         clock: Callable[[], int] = time.time_ns,
         tracer: Tracer | None = None,
+        *,
+        state: Path | None = None,
+        plugin_dir: Path | None = None,
     ) -> None:
         self._tracer = tracer
+        self._state = state
+        self.plugins = Plugins(plugin_dir)
         self._device_factory = device_factory
         self.ta_dirs = TaDirs(ta_dirs, clock)
         self._services: Services | None = None
@@ -60,12 +70,9 @@ class Supplicant:
         """The last TA that no directory had, with the paths tried."""
         return self.ta_dirs.last_failure
 
-    def start(self, *, threads: bool = True) -> None:
-        """Open the device and receive. OSError when it cannot be opened or is not OP-TEE's.
-
-        Without ``threads`` nothing waits in the device: whoever makes a request lends its thread to ``serve_one``,
-        which saves two thread switches and changes nothing in what is said to the device.
-        """
+    def start(self) -> None:
+        """Load the plugins, open the device and receive. OSError when it cannot be opened or is not OP-TEE's."""
+        self.plugins.load_all()
         device = self._device_factory()
         try:
             gen_caps = _gen_caps(device)
@@ -73,13 +80,17 @@ class Supplicant:
             device.close()
             raise
         shm = SharedMemory(device, bool(gen_caps & abi.TEE_GEN_CAP_REG_MEM))
-        self._services = Services(device, shm, self.ta_dirs)
+        fs = ReeFs(self._state / "tee") if self._state is not None else None
+        self._services = Services(device, shm, self.ta_dirs, self._state, fs, Sockets(), self.plugins, Rpmb())
         self._stopping = False
-        if threads:
-            self._spawn(self._services)
+        self._spawn(self._services)
 
     def serve_one(self) -> None:
-        """Receive and answer one request that is there already."""
+        """Receive and answer one request that is there already and does not block.
+
+        Whoever makes it lends its thread: that saves two thread switches and changes nothing in what is said to
+        the device.
+        """
         services = self._services
         if services is None:
             return
@@ -102,8 +113,7 @@ class Supplicant:
         for pin in self._idle_blocks:
             services.device.unpin(pin)
         self._idle_blocks.clear()
-        services.device.close()
-        services.shm.close()
+        services.close()
         for thread in self._threads:
             thread.join(timeout=1)
         self._threads.clear()

@@ -1,5 +1,6 @@
 """Dynamic TAs: Arm code at EL0. Mirrors core/kernel/user_ta.c and thread_enter_user_mode."""
 
+import itertools
 import logging
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ CFG_CORE_MAX_SYSCALL_RECURSION = 4
 ABORT_PANIC_CODE = 0xDEADBEEF
 _PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
+_instance_ids = itertools.count(1)
 
 
 class UserTaCtx(TaCtx):
@@ -42,6 +44,8 @@ class UserTaCtx(TaCtx):
         super().__init__(uuid, 0)
         self.tee = tee
         self.is_initializing = True
+        self.instance_id = next(_instance_ids)
+        """get_instance_id: unlike the UUID it tells the instances of one TA apart."""
         self.instance: TaInstance | None = None
         self.open_sessions = SessionList()
         """Sessions this TA has opened to other TAs."""

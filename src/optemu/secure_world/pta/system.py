@@ -1,30 +1,23 @@
 """Services a user TA's runtime asks of the core beyond the syscalls. Mirrors core/pta/system.c.
 
-Shipped now: zero-initialised memory, which a runtime needs to show another TA a copy of its private data.
+What concerns the TA's address space is here, the rest in system_services.py.
 """
 
 from optemu.abi import gp
 from optemu.abi.ta_head import TA_FLAG_CONCURRENT
-from optemu.errors import TeeError
 from optemu.secure_world.core.param import Value, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaParam
-from optemu.secure_world.core.session import Session
+from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
+from optemu.secure_world.pta.caller import calling_user_ta
+from optemu.secure_world.pta.system_services import SERVICES
 
 PTA_SYSTEM_MAP_ZI = 2
 PTA_SYSTEM_UNMAP = 3
 PTA_SYSTEM_MAP_FLAG_SHAREABLE = 1
 
 _IN, _INOUT = gp.TEE_PARAM_TYPE_VALUE_INPUT, gp.TEE_PARAM_TYPE_VALUE_INOUT
-
-
-def _caller(thread: Thread) -> UserTaCtx:
-    """The user TA whose syscall this is; the normal world is refused."""
-    session = thread.session
-    if isinstance(session, Session) and isinstance(session.ctx, UserTaCtx):
-        return session.ctx
-    raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, "system.pta serves user TAs only")
 
 
 class SystemPta(PseudoTa):
@@ -34,15 +27,19 @@ class SystemPta(PseudoTa):
     name = "system.pta"
     flags = PTA_DEFAULT_FLAGS | TA_FLAG_CONCURRENT
 
+    def open_session(self, thread: Thread, client: Identity, types: int, params: list[PtaParam]) -> None:
+        calling_user_ta(thread, self.name)
+
     def invoke_command(
         self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
     ) -> int | None:
-        caller = _caller(thread)
+        caller = calling_user_ta(thread, self.name)
         if cmd == PTA_SYSTEM_MAP_ZI:
             return _map_zi(caller, types, params)
         if cmd == PTA_SYSTEM_UNMAP:
             return _unmap(caller, types, params)
-        return gp.TEE_ERROR_NOT_IMPLEMENTED
+        service = SERVICES.get(cmd)
+        return service(thread, caller, types, params) if service else gp.TEE_ERROR_NOT_IMPLEMENTED
 
 
 def _map_zi(caller: UserTaCtx, types: int, params: list[PtaParam]) -> int | None:
