@@ -28,8 +28,6 @@ _VALUE_OUT = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT
 _MEM_IN = optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT
 _MEM_OUT = optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_OUTPUT
 SLEEP_SLICE_SECONDS = 0.1
-MAX_NOTIFICATION = 255
-"""OPTEE_DEFAULT_MAX_NOTIF_VALUE: the most a notification may be called."""
 
 
 class CallContext:
@@ -162,7 +160,7 @@ def _notification(call: CallContext, arg: RpcArg) -> int:
     if value is None:
         return gp.TEE_ERROR_BAD_PARAMETERS
     what, key, timeout_ms = value
-    if key > MAX_NOTIFICATION:
+    if key > call.optee.max_notification:
         return gp.TEE_ERROR_BAD_PARAMETERS
     with call.optee.lock:
         event = call.optee.notifications.setdefault(key, threading.Event())

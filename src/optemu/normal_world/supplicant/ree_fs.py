@@ -26,6 +26,7 @@ _VALUE_OUT: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT
 _MEM_IN: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT
 _MEM_OUT: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_OUTPUT
 PATH_MAX: Final = 4096
+_SHOWN: Final = 80
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK a fifo of that name would hold us for ever.
 _FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -230,7 +231,11 @@ class ReeFs:
         buffer = shm.view(params[1])
         if buffer is None:
             raise bad_parameters("no shared memory to transfer from or to")
-        return self.open_items.file(params[0].b), _signed(params[0].c), buffer
+        offset = _signed(params[0].c)
+        if offset < 0:
+            # preadv would take -1 for the place where the last one stopped.
+            raise TeeError(gp.TEE_ERROR_GENERIC, f"offset {offset} in a file")
+        return self.open_items.file(params[0].b), offset, buffer
 
     def truncate(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c its new length."""
@@ -329,4 +334,5 @@ def _file_name(shm: SharedMemory, ref: Param) -> list[bytes]:
 
 
 def _shown(path: list[bytes]) -> str:
-    return "/" + b"/".join(path).decode("utf-8", "backslashreplace")
+    shown = "/" + b"/".join(path).decode("utf-8", "backslashreplace")
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from optemu.abi import gp
+from optemu.abi import gp, isocket
 from optemu.abi import tee_ioctl as abi
 from optemu.errors import TeeError
 from optemu.normal_world.device import DeviceFile, Pin
@@ -34,6 +34,8 @@ log = logging.getLogger("optemu.normal_world")
 _ROOM = abi.SUPP_RECV_ARG.pack(0, RPC_NUM_PARAMS)
 # The first parameter says that we deal with meta parameters, that is with several requests at a time.
 _EMPTY_REQUEST = (_ROOM + abi.PARAM.pack(abi.TEE_IOCTL_PARAM_ATTR_META, 0, 0, 0)).ljust(REQUEST_SIZE, b"\0")
+# The secure world asks for what may not be there; whoever cares is told by its answer.
+_ORDINARY = (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_SHORT_BUFFER, isocket.TEE_ISOCKET_ERROR_TIMEOUT)
 
 
 class Supplicant:
@@ -197,7 +199,7 @@ class Supplicant:
         try:
             return row.handler(services, params)
         except TeeError as error:
-            log.warning("%s: %s", row.name, error)
+            log.log(logging.DEBUG if error.code in _ORDINARY else logging.WARNING, "%s: %s", row.name, error)
             return error.code
         except Exception:
             log.exception("%s failed, a defect of optemu; the TEE is told TEE_ERROR_GENERIC", row.name)
