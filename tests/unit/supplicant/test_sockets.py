@@ -232,7 +232,7 @@ def test_whoever_waits_is_woken_by_the_end(supp, ta, tcp_server, how):
     else:
         params = [(IN, CLOSE, 1, handle)] if how == "close" else [(IN, CLOSE_ALL, 1, 0)]
         supp.post(SOCKET, (0x103, 6, 0, 0), *params)
-        answers = dict((p[0][1], ret) for ret, p in (supp.answers.get(timeout=10) for _ in range(2)))
+        answers = {p[0][1]: ret for ret, p in (supp.answers.get(timeout=10) for _ in range(2))}
         assert answers[6] == OK
         assert answers[5] in (OK, BAD)
 
