@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every TA, and the client of hello_world."""
     out = tmp_path_factory.mktemp("tas")
     sdk.build(HELLO, sdk.Options(out=out, libc=sdk.default_libc()))
-    for project in ("probe", "quiet", "single"):
+    for project in ("probe", "quiet", "relay", "single"):
         sdk.build(TAS / project, sdk.Options(out=out, host=False))
     return out
 

@@ -34,6 +34,7 @@ QUIET = numbers("quiet/ta/include/quiet_ta.h")
 SESSIONS = numbers("common/sessions_ta.h")
 PROBE_UUID = uuids("probe/ta/include/probe_ta.h")["TA_PROBE"]
 QUIET_UUID = uuids("quiet/ta/include/quiet_ta.h")["TA_QUIET"]
+RELAY_UUID = uuids("relay/ta/include/relay_ta.h")["TA_RELAY"]
 SINGLE_UUID = uuids("single/ta/include/single_ta.h")["TA_SINGLE"]
 MULTI_UUIDS = tuple(uuids("multi/ta/include/multi_ta.h").values())
 """By VARIANT."""

@@ -110,7 +110,9 @@ def test_each_self_test_can_fail(machine: Machine, test, monkeypatch, pta, caplo
     """Break what it tests: it must notice, and the PTA must say which one did."""
     memory = machine.board.memory
     if test is self_tests.self_test_add_overflow:
-        monkeypatch.setattr(self_tests.Mobj, "get_va", lambda self, offset, size: memoryview(bytes(max(size & 0xFFFF, 0))))
+        monkeypatch.setattr(
+            self_tests.Mobj, "get_va", lambda self, offset, size: memoryview(bytes(max(size & 0xFFFF, 0)))
+        )
     elif test is self_tests.self_test_mul_overflow:
         monkeypatch.setattr(self_tests.ShmRegistry, "from_noncontig", lambda *args: object())
     elif test is self_tests.self_test_division:

@@ -100,7 +100,7 @@ class PseudoTa:
         return None
 
     def close_session(self, thread: Thread, session: object) -> None:
-        """A session closes."""
+        """A session closes; None is one that ``open_session`` refused, for that is closed as well."""
 
     def invoke_command(
         self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]

@@ -45,8 +45,8 @@ class SocketPta(PseudoTa):
         return calling_user_ta(thread, self.name).instance_id
 
     def close_session(self, thread: Thread, session: object) -> None:
-        assert isinstance(session, int)
-        thread.rpc_cmd(rpc.OPTEE_RPC_CMD_SOCKET, [_request(rpc.OPTEE_RPC_SOCKET_CLOSE_ALL, session)])
+        if isinstance(session, int):
+            thread.rpc_cmd(rpc.OPTEE_RPC_CMD_SOCKET, [_request(rpc.OPTEE_RPC_SOCKET_CLOSE_ALL, session)])
 
     def invoke_command(
         self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
