@@ -77,13 +77,13 @@ def board(**settings: object) -> Config:
 
 def open_and_close(m: Machine, uuid: str = QUIET_UUID) -> int:
     """TEE_Result of a session; when it is none, nothing may have been mapped."""
-    before = m.board.memory.used(secure=True)
+    before = m.board.memory.usage(secure=True).used
     with m.connect() as c:
         try:
             c.OpenSession(UUID(uuid)).CloseSession()
         except TeecError as e:
             assert e.origin == TEEC_ORIGIN_TEE
-            assert m.board.memory.used(secure=True) == before
+            assert m.board.memory.usage(secure=True).used == before
             assert not m.tee.manager.contexts
             return e.code
     return 0

@@ -41,6 +41,7 @@ GUARD_UUID = uuids("guard/ta/include/guard_ta.h")["TA_GUARD"]
 MODULES_UUID = uuids("modules/ta/include/modules_ta.h")["TA_MODULES"]
 LIB_LINKED_UUID = uuids("modules/ta/include/modules_ta.h")["LIB_LINKED"]
 LIB_OPENED_UUID = uuids("modules/ta/include/modules_ta.h")["LIB_OPENED"]
+RELAY_UUID = uuids("relay/ta/include/relay_ta.h")["TA_RELAY"]
 SINGLE_UUID = uuids("single/ta/include/single_ta.h")["TA_SINGLE"]
 MULTI_UUIDS = tuple(uuids("multi/ta/include/multi_ta.h").values())
 """By VARIANT."""

@@ -44,7 +44,7 @@ def test_each_kind_in_its_window() -> None:
         region = memory.allocate(PAGE, secure=secure)
         assert start <= region.base < end
         assert (memory.find(region.base, secure=secure), memory.find(region.base, secure=not secure)) == (region, None)
-        assert (memory.count(secure=secure), memory.used(secure=secure)) == (1, PAGE)
+        assert (memory.count(secure=secure), memory.usage(secure=secure).used) == (1, PAGE)
 
 
 def test_found_from_first_to_last_byte() -> None:
@@ -145,7 +145,7 @@ def test_regions_never_touch(steps: list[tuple[bool, int]]) -> None:
             assert 0x10000 <= r.base <= r.base + r.size <= 0x20000
             assert memory.find(r.base, secure=False) is r
             assert memory.find(r.base + r.size, secure=False) is None
-        assert memory.used(secure=False) == sum(r.size for r in alive)
+        assert memory.usage(secure=False).used == sum(r.size for r in alive)
 
 
 def test_many_threads() -> None:

@@ -158,7 +158,7 @@ def test_what_fails_half_way_leaves_nothing(normal: Normal, cmd: int, failure: s
         ioc.TEE_IOC_SHM_REGISTER: ioc.SHM_REGISTER_DATA.pack(task.BASE + 0x2000, 100, 0, -1),
         ioc.TEE_IOC_SHM_REGISTER_FD: ioc.SHM_REGISTER_FD_DATA.pack(5, 0, 0, -1),
     }[cmd]
-    regions = normal.board.memory.used(secure=False)
+    regions = normal.board.memory.usage(secure=False).used
     task.write(task.BASE, argument)
     if failure == "descriptors":
         task.full, error = True, errno.EMFILE
@@ -170,7 +170,7 @@ def test_what_fails_half_way_leaves_nothing(normal: Normal, cmd: int, failure: s
     normal.secure.result = 0
     assert leaks_nothing(normal)
     normal.file.close()
-    assert normal.board.memory.used(secure=False) - regions <= 64 * PAGE + 0, "but the kernel's own pages"
+    assert normal.board.memory.usage(secure=False).used - regions <= 64 * PAGE + 0, "but the kernel's own pages"
     assert normal.optee.pool.idle() == 0
 
 

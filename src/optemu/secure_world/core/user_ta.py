@@ -39,6 +39,7 @@ _PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
 _SVC, _STOPPED = Stop.SVC, Stop.STOPPED
 _stretches = itertools.count(1)
+_instance_ids = itertools.count(1)
 
 
 class UserTaCtx(TaCtx):
@@ -48,6 +49,8 @@ class UserTaCtx(TaCtx):
         super().__init__(uuid, 0)
         self.tee = tee
         self.is_initializing = True
+        self.instance_id = next(_instance_ids)
+        """get_instance_id: unlike the UUID it tells the instances of one TA apart."""
         self.instance: TaInstance | None = None
         self.open_sessions = SessionList()
         """Sessions this TA has opened to other TAs."""
