@@ -1,12 +1,11 @@
 """User TAs without Arm code: what is handed to __ta_entry and taken back, calls served, and every way to die."""
 
-import logging
 import struct
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from core_fakes import PAGE, FakeCpu, Program, Recorder, Threads, UserTas, fake_engines, image, new_tee, shared
+from core_fakes import PAGE, FakeCpu, Program, Recorder, Threads, UserTas, fake_engines, new_tee, shared
 
 from optemu.abi import gp
 from optemu.abi import syscalls as scn
@@ -20,7 +19,7 @@ from optemu.abi.utee import (
 )
 from optemu.secure_world.core.param import Memref, TaParams, Value, param_types
 from optemu.secure_world.core.session import NSAPP_IDENTITY, Identity, SessionList
-from optemu.secure_world.core.ta_image import MAX_IDLE_INSTANCES, STACK_TOP
+from optemu.secure_world.core.ta_image import STACK_TOP
 from optemu.secure_world.core.tee_ta_manager import TaManager
 from optemu.secure_world.core.user_ta import ABORT_PANIC_CODE, CFG_CORE_MAX_SYSCALL_RECURSION, UserTaCtx
 from optemu.secure_world.cpu import Stop
@@ -94,15 +93,6 @@ class Room:
 def room() -> Iterator[Room]:
     with fake_engines():
         yield Room()
-
-
-@pytest.fixture
-def console(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    for name in ("optemu.ta", "optemu.core", "optemu.syscalls"):
-        logging.getLogger(name).addHandler(caplog.handler)
-    yield caplog
-    for name in ("optemu.ta", "optemu.core", "optemu.syscalls"):
-        logging.getLogger(name).removeHandler(caplog.handler)
 
 
 # --- the entry ------------------------------------------------------------------------------------------------------------
@@ -204,12 +194,12 @@ def test_a_syscall_reads_and_writes_the_tas_memory(room: Room) -> None:
 
 
 @pytest.mark.parametrize("number", [scn.TEE_SCN_HASH_INIT, scn.TEE_SCN_STORAGE_OBJ_OPEN, 55, 71, 0xFFFFFFFFFFFFFFFF])
-def test_what_is_not_there_is_said_and_kills_nobody(room: Room, console: pytest.LogCaptureFixture, number: int) -> None:
+def test_what_is_not_there_is_said_and_kills_nobody(room: Room, caplog: pytest.LogCaptureFixture, number: int) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         return (yield (number, 1, 2, 3, 4, 5, 6, 7, 8))
 
     assert room.run(program) == (gp.TEE_ERROR_NOT_SUPPORTED, gp.TEE_ORIGIN_TRUSTED_APP)
-    assert "not supported yet" in console.text or "does not exist" in console.text
+    assert "not supported yet" in caplog.text or "does not exist" in caplog.text
 
 
 def test_every_syscall_of_the_table_survives_arguments_of_ones(room: Room) -> None:
@@ -237,13 +227,13 @@ def test_the_last_word_is_a_tee_result(room: Room) -> None:
 # --- death --------------------------------------------------------------------------------------------------------------------
 
 
-def test_panic(room: Room, console: pytest.LogCaptureFixture) -> None:
+def test_panic(room: Room, caplog: pytest.LogCaptureFixture) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         yield (scn.TEE_SCN_PANIC, 0xFFFF0006)
 
     assert room.run(program) == DEAD
     assert (room.ctx.panicked, room.ctx.panic_code) == (True, 0xFFFF0006)
-    assert "TA panicked with code 0xffff0006" in console.text
+    assert "TA panicked with code 0xffff0006" in caplog.text
     assert room.ctx.instance is None, "its memory and engine are given back at once"
 
 
@@ -257,19 +247,19 @@ def test_panic(room: Room, console: pytest.LogCaptureFixture) -> None:
         (Stop.CRASH, "crash"),
     ],
 )
-def test_aborts(room: Room, console: pytest.LogCaptureFixture, stop: Stop, words: str) -> None:
+def test_aborts(room: Room, caplog: pytest.LogCaptureFixture, stop: Stop, words: str) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         yield stop
 
     assert room.run(program) == DEAD
     assert room.ctx.panic_code == ABORT_PANIC_CODE
-    assert words in console.text
-    assert gp.uuid_str(A) in console.text
-    assert "rw-s" in console.text, "the region list"
+    assert words in caplog.text
+    assert gp.uuid_str(A) in caplog.text
+    assert "rw-s" in caplog.text, "the region list"
 
 
 @pytest.mark.parametrize("abandoned", [False, True])
-def test_stopped_from_outside(room: Room, console: pytest.LogCaptureFixture, abandoned: bool) -> None:
+def test_stopped_from_outside(room: Room, caplog: pytest.LogCaptureFixture, abandoned: bool) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         thread: Any = room.ctx.thread
         thread.abandoned = abandoned
@@ -278,7 +268,7 @@ def test_stopped_from_outside(room: Room, console: pytest.LogCaptureFixture, aba
 
     assert room.run(program) == DEAD
     assert room.ctx.panic_code == gp.TEE_ERROR_CANCEL
-    assert ("the client of this call is gone" if abandoned else "stopped from outside") in console.text
+    assert ("the client of this call is gone" if abandoned else "stopped from outside") in caplog.text
 
 
 def test_a_defect_of_ours_leaves_the_ta_to_others(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +313,7 @@ def opening(uuid: bytes) -> Any:
     return program
 
 
-def test_nesting_has_a_limit(room: Room, console: pytest.LogCaptureFixture) -> None:
+def test_nesting_has_a_limit(room: Room, caplog: pytest.LogCaptureFixture) -> None:
     endless = opening(A)
     room.add(A, endless)
     manager, sessions = room.tee.manager, room.sessions
@@ -333,7 +323,7 @@ def test_nesting_has_a_limit(room: Room, console: pytest.LogCaptureFixture) -> N
     assert (ret, origin) == (gp.TEE_ERROR_OUT_OF_MEMORY, gp.TEE_ORIGIN_TRUSTED_APP)
     assert len(endless.depths) == CFG_CORE_MAX_SYSCALL_RECURSION
     assert endless.depths[0][1] == gp.TEE_ORIGIN_TEE, "refused by the core, not by a TA"
-    assert "nested too deeply" in console.text
+    assert "nested too deeply" in caplog.text
     assert not manager.contexts
 
 
@@ -369,37 +359,6 @@ def test_cancellation_is_forgotten_with_the_call(room: Room) -> None:
     number = room.open()
     assert room.invoke(number, cmd=1)[0] == room.invoke(number, cmd=0)[0] == 0
     assert seen == [0, 1, 0, 0]
-
-
-# --- instances --------------------------------------------------------------------------------------------------------------------
-
-
-def test_instances_are_used_again_as_new(room: Room) -> None:
-    ta = image(room.tee, A)
-    first, _ = ta.take()
-    cpu: Any = first.cpu
-    cpu.store(0x40101000, b"dirt")
-    cpu.store(STACK_TOP - 16, b"dirt")
-    first.space.map_zi(room.tee.board.memory, 0, PAGE, False, 0, 0)
-    ta.give_back(first)
-    again, known = ta.take()
-    assert (again, known) == (first, True)
-    assert cpu.load(0x40101000, 5) == b"data\0"
-    assert cpu.load(STACK_TOP - 16, 16) == bytes(16)
-    assert [r.label for r in again.space.regions] == ["stack", "text", "data"]
-
-
-def test_only_so_many_are_kept(room: Room) -> None:
-    ta = image(room.tee, A)
-    taken = [ta.take()[0] for _ in range(MAX_IDLE_INSTANCES + 2)]
-    used = room.tee.board.memory.count(secure=True)
-    for instance in taken:
-        ta.give_back(instance)
-    assert ta.idle == MAX_IDLE_INSTANCES
-    assert room.tee.board.memory.count(secure=True) == used - 2
-    ta.close()
-    assert all(instance.cpu.closed for instance in taken)  # type: ignore[attr-defined]
-    assert room.tee.board.memory.count(secure=True) == 0
 
 
 def test_the_road_of_a_call_is_traced() -> None:
