@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from core_fakes import PAGE, FakeCpu, Program, Recorder, Threads, UserTas, fake_engines, new_tee, shared
+from core_fakes import FOREVER, PAGE, PUBLIC, A, B, FakeCpu, Program, Recorder, TaRoom, fake_engines, nothing, shared
 
 from optemu.abi import gp
 from optemu.abi import syscalls as scn
-from optemu.abi.ta_head import TA_FLAG_MULTI_SESSION, TA_FLAG_SINGLE_INSTANCE
 from optemu.abi.utee import (
     UTEE_ENTRY_FUNC_CLOSE_SESSION,
     UTEE_ENTRY_FUNC_DUMP_MEMSTATS,
@@ -18,87 +17,26 @@ from optemu.abi.utee import (
     UTEE_PARAMS,
 )
 from optemu.secure_world.core.param import Memref, TaParams, Value, param_types
-from optemu.secure_world.core.session import NSAPP_IDENTITY, Identity, SessionList
+from optemu.secure_world.core.session import NSAPP_IDENTITY
 from optemu.secure_world.core.ta_image import STACK_TOP
-from optemu.secure_world.core.tee_ta_manager import TaManager
-from optemu.secure_world.core.user_ta import ABORT_PANIC_CODE, CFG_CORE_MAX_SYSCALL_RECURSION, UserTaCtx
+from optemu.secure_world.core.user_ta import ABORT_PANIC_CODE, CFG_CORE_MAX_SYSCALL_RECURSION
 from optemu.secure_world.cpu import Stop
 
-A, B = b"A" * 16, b"B" * 16
-SHARED = TA_FLAG_SINGLE_INSTANCE | TA_FLAG_MULTI_SESSION
-PUBLIC = Identity(gp.TEE_LOGIN_PUBLIC, gp.NIL_UUID)
-FOREVER = gp.TEE_TIMEOUT_INFINITE
 DEAD = (gp.TEE_ERROR_TARGET_DEAD, gp.TEE_ORIGIN_TEE)
 SCRATCH = 0x40101800
 """In the fake TA's page of data."""
 
 
-def nothing(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
-    return 0
-    yield
-
-
-class Room:
-    def __init__(self, trace: Recorder | None = None) -> None:
-        self.tee = new_tee(trace)
-        self.tas = UserTas(self.tee)
-        self.tee.manager = TaManager([self.tas], self.tee.board.clock, self.tee.trace)
-        self.threads = Threads()
-        self.sessions = SessionList()
-
-    def add(self, uuid: bytes, program: Any, flags: int = 0) -> None:
-        self.tas.programs[uuid] = (program, flags)
-
-    def open(self, uuid: bytes = A) -> int:
-        def call(thread: Any) -> tuple[int, int, int]:
-            return self.tee.manager.open_session(thread, self.sessions, uuid, PUBLIC, FOREVER, TaParams())
-
-        ret, _, number = self.threads.start(call).result
-        assert ret == 0
-        return int(number)
-
-    def _invoke(self, thread: Any, number: int, params: TaParams, cmd: int) -> tuple[int, int]:
-        s = self.tee.manager.get_session(thread, number, self.sessions)
-        assert s is not None
-        result = self.tee.manager.invoke_command(thread, s, NSAPP_IDENTITY, FOREVER, cmd, params)
-        self.tee.manager.put_session(thread, s)
-        return result
-
-    def invoke(self, number: int, params: TaParams | None = None, cmd: int = 0) -> tuple[int, int]:
-        result: tuple[int, int] = self.threads.start(self._invoke, number, params or TaParams(), cmd).result
-        return result
-
-    def close(self, number: int) -> int:
-        close = self.tee.manager.close_session
-        result: int = self.threads.start(lambda t: close(t, number, self.sessions, NSAPP_IDENTITY)).result
-        return result
-
-    @property
-    def ctx(self) -> UserTaCtx:
-        return self.tas.made[-1]
-
-    def run(self, program: Any, params: TaParams | None = None, cmd: int = 0) -> tuple[int, int]:
-        """One command of a new TA that does ``program`` when invoked."""
-
-        def ta(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
-            if func == UTEE_ENTRY_FUNC_INVOKE_COMMAND:
-                return (yield from program(cpu, func, session, params, cmd)) or 0
-            return 0
-
-        self.add(A, ta)
-        return self.invoke(self.open(), params, cmd)
-
-
 @pytest.fixture
-def room() -> Iterator[Room]:
+def room() -> Iterator[TaRoom]:
     with fake_engines():
-        yield Room()
+        yield TaRoom()
 
 
 # --- the entry ------------------------------------------------------------------------------------------------------------
 
 
-def test_each_entry_point_is_named_in_the_first_register(room: Room) -> None:
+def test_each_entry_point_is_named_in_the_first_register(room: TaRoom) -> None:
     room.add(A, nothing)
     number = room.open()
     room.invoke(number, cmd=0x1234)
@@ -117,7 +55,7 @@ def test_each_entry_point_is_named_in_the_first_register(room: Room) -> None:
     assert cpu.stack_ptr % 16 == 0
 
 
-def test_parameters_in(room: Room) -> None:
+def test_parameters_in(room: TaRoom) -> None:
     seen = {}
 
     def look(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
@@ -137,7 +75,7 @@ def test_parameters_in(room: Room) -> None:
     assert seen["memory"] == b"memory"
 
 
-def test_parameters_out(room: Room) -> None:
+def test_parameters_out(room: TaRoom) -> None:
     """Only what is output is taken back; a size may say more than was lent."""
 
     def write(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
@@ -162,7 +100,7 @@ def test_parameters_out(room: Room) -> None:
     assert mobj.read(0, 6) == b"answer"
 
 
-def test_the_next_call_does_not_see_the_memory_of_the_last(room: Room) -> None:
+def test_the_next_call_does_not_see_the_memory_of_the_last(room: TaRoom) -> None:
     def read(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
         if func == UTEE_ENTRY_FUNC_INVOKE_COMMAND and cmd:
             try:
@@ -181,7 +119,7 @@ def test_the_next_call_does_not_see_the_memory_of_the_last(room: Room) -> None:
 # --- system calls -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_syscall_reads_and_writes_the_tas_memory(room: Room) -> None:
+def test_a_syscall_reads_and_writes_the_tas_memory(room: TaRoom) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         assert (yield (scn.TEE_SCN_CRYP_RANDOM_NUMBER_GENERATE, SCRATCH, 16)) == 0
         assert cpu.load(SCRATCH, 16) != bytes(16)
@@ -194,7 +132,9 @@ def test_a_syscall_reads_and_writes_the_tas_memory(room: Room) -> None:
 
 
 @pytest.mark.parametrize("number", [scn.TEE_SCN_HASH_INIT, scn.TEE_SCN_STORAGE_OBJ_OPEN, 55, 71, 0xFFFFFFFFFFFFFFFF])
-def test_what_is_not_there_is_said_and_kills_nobody(room: Room, caplog: pytest.LogCaptureFixture, number: int) -> None:
+def test_what_is_not_there_is_said_and_kills_nobody(
+    room: TaRoom, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         return (yield (number, 1, 2, 3, 4, 5, 6, 7, 8))
 
@@ -202,7 +142,7 @@ def test_what_is_not_there_is_said_and_kills_nobody(room: Room, caplog: pytest.L
     assert "not supported yet" in caplog.text or "does not exist" in caplog.text
 
 
-def test_every_syscall_of_the_table_survives_arguments_of_ones(room: Room) -> None:
+def test_every_syscall_of_the_table_survives_arguments_of_ones(room: TaRoom) -> None:
     ends: dict[int, int] = {}
 
     def program(cpu: FakeCpu, *args: int) -> Program:
@@ -216,7 +156,7 @@ def test_every_syscall_of_the_table_survives_arguments_of_ones(room: Room) -> No
     assert all(ret >= 0xF0000000 for ret in ends.values()), "an error each"
 
 
-def test_the_last_word_is_a_tee_result(room: Room) -> None:
+def test_the_last_word_is_a_tee_result(room: TaRoom) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         yield (scn.TEE_SCN_RETURN, 0x1_0000_0007)
         raise AssertionError("the call has ended")
@@ -227,7 +167,7 @@ def test_the_last_word_is_a_tee_result(room: Room) -> None:
 # --- death --------------------------------------------------------------------------------------------------------------------
 
 
-def test_panic(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+def test_panic(room: TaRoom, caplog: pytest.LogCaptureFixture) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         yield (scn.TEE_SCN_PANIC, 0xFFFF0006)
 
@@ -247,7 +187,7 @@ def test_panic(room: Room, caplog: pytest.LogCaptureFixture) -> None:
         (Stop.CRASH, "crash"),
     ],
 )
-def test_aborts(room: Room, caplog: pytest.LogCaptureFixture, stop: Stop, words: str) -> None:
+def test_aborts(room: TaRoom, caplog: pytest.LogCaptureFixture, stop: Stop, words: str) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         yield stop
 
@@ -259,7 +199,7 @@ def test_aborts(room: Room, caplog: pytest.LogCaptureFixture, stop: Stop, words:
 
 
 @pytest.mark.parametrize("abandoned", [False, True])
-def test_stopped_from_outside(room: Room, caplog: pytest.LogCaptureFixture, abandoned: bool) -> None:
+def test_stopped_from_outside(room: TaRoom, caplog: pytest.LogCaptureFixture, abandoned: bool) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         thread: Any = room.ctx.thread
         thread.abandoned = abandoned
@@ -271,7 +211,7 @@ def test_stopped_from_outside(room: Room, caplog: pytest.LogCaptureFixture, aban
     assert ("the client of this call is gone" if abandoned else "stopped from outside") in caplog.text
 
 
-def test_a_defect_of_ours_leaves_the_ta_to_others(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_ours_leaves_the_ta_to_others(room: TaRoom, monkeypatch: pytest.MonkeyPatch) -> None:
     def program(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
         if cmd:
             yield (scn.TEE_SCN_LOG, 0, 0)
@@ -313,7 +253,7 @@ def opening(uuid: bytes) -> Any:
     return program
 
 
-def test_nesting_has_a_limit(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+def test_nesting_has_a_limit(room: TaRoom, caplog: pytest.LogCaptureFixture) -> None:
     endless = opening(A)
     room.add(A, endless)
     manager, sessions = room.tee.manager, room.sessions
@@ -327,7 +267,7 @@ def test_nesting_has_a_limit(room: Room, caplog: pytest.LogCaptureFixture) -> No
     assert not manager.contexts
 
 
-def test_sessions_a_ta_left_open_go_with_it(room: Room) -> None:
+def test_sessions_a_ta_left_open_go_with_it(room: TaRoom) -> None:
     room.add(A, opening(B))
     room.add(B, nothing)
     number = room.open(A)
@@ -340,7 +280,7 @@ def test_sessions_a_ta_left_open_go_with_it(room: Room) -> None:
     assert inner.instance is None
 
 
-def test_cancellation_is_forgotten_with_the_call(room: Room) -> None:
+def test_cancellation_is_forgotten_with_the_call(room: TaRoom) -> None:
     seen: list[int] = []
 
     def program(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
@@ -364,7 +304,7 @@ def test_cancellation_is_forgotten_with_the_call(room: Room) -> None:
 def test_the_road_of_a_call_is_traced() -> None:
     with fake_engines():
         trace = Recorder()
-        room = Room(trace)
+        room = TaRoom(trace)
         room.add(A, nothing)
         number = room.open()
         trace.seen.clear()
