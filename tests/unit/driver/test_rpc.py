@@ -316,6 +316,13 @@ def test_references_that_do_not_reach_the_supplicant(room: Room, wrong: Any) -> 
     assert room.asked == []
 
 
+def test_a_defect_of_ours_is_an_answer(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    room.answer = lambda func, params: 1 // 0
+    assert room.rpc(2)[0] == gp.TEE_ERROR_GENERIC
+    assert "this is a bug of optemu" in caplog.text
+    assert room.file.calls == set()
+
+
 _U64 = st.integers(0, TOP)
 _ATTRS = st.one_of(st.integers(0, 12), _U64)
 _COMMANDS = st.one_of(st.integers(0, 25), st.integers(0, (1 << 32) - 1)).filter(

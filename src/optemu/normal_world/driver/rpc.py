@@ -136,7 +136,12 @@ def _rpc_cmd(call: CallContext, cookie: int) -> None:
         log.warning("RPC refused: %s", e)
         return
     row = RPC_COMMANDS.get(arg.cmd)
-    ret = (row.handler if row else _to_supplicant)(call, arg)
+    try:
+        ret = (row.handler if row else _to_supplicant)(call, arg)
+    except Exception:
+        # The secure thread waits for an answer, whatever has happened to us.
+        log.exception("RPC %d failed inside the driver: this is a bug of optemu", arg.cmd)
+        ret = gp.TEE_ERROR_GENERIC
     arg.answer(ret)
 
 
