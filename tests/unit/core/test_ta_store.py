@@ -157,6 +157,17 @@ def test_images_that_do_not_become_a_ta(tee: Tee, answers: list[Answer], content
     assert tee.board.memory.count(secure=True) == used
 
 
+def test_a_board_without_memory_left(tee: Tee) -> None:
+    size = len(IMAGE)
+    window = tee.board.memory._windows[True]
+    for left in (0, 2 * PAGE):  # for nothing at all; for the code, but for no instance
+        window.end = window.next + left
+        assert opening(tee, Storing((0, size), (0, size)))[0] == gp.TEE_ERROR_OUT_OF_MEMORY
+        assert tee.manager.contexts == []
+    window.end = window.next + 100 * PAGE
+    assert opening(tee, Storing((0, size), (0, size)))[0] == 0
+
+
 def test_an_image_under_the_name_of_another(
     tee: Tee, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -316,6 +316,14 @@ def test_references_that_do_not_reach_the_supplicant(room: Room, wrong: Any) -> 
     assert room.asked == []
 
 
+def test_no_memory_left(room: Room) -> None:
+    window = room.board.memory._windows[False]
+    window.end = window.next
+    assert room.raw(smc.OPTEE_SMC_RETURN_RPC_ALLOC, 160)[:2] == (0, 0)
+    asking = (VALUE_IN, KERNEL, 5000, 8)
+    assert room.rpc(rpc.OPTEE_RPC_CMD_SHM_ALLOC, asking) == (gp.TEE_ERROR_OUT_OF_MEMORY, [asking])
+
+
 def test_a_defect_of_ours_is_an_answer(room: Room, caplog: pytest.LogCaptureFixture) -> None:
     room.answer = lambda func, params: 1 // 0
     assert room.rpc(2)[0] == gp.TEE_ERROR_GENERIC

@@ -145,6 +145,15 @@ def test_memory_that_cannot_be_shared(normal: Normal, cmd: int, argument: tuple[
     assert leaks_nothing(normal)
 
 
+def test_a_board_without_memory_left(normal: Normal) -> None:
+    normal.session()  # the kernel has its own pages by now
+    window = normal.board.memory._windows[False]
+    window.end = window.next
+    register = ioc.SHM_REGISTER_DATA.pack(normal.task.BASE, 100, 0, -1)
+    assert normal.shm_alloc(100)[0] == normal.ioctl(ioc.TEE_IOC_SHM_REGISTER, register)[0] == -errno.ENOMEM
+    assert leaks_nothing(normal)
+
+
 @pytest.mark.parametrize("failure", ["descriptors", "writing", "secure world"])
 @pytest.mark.parametrize("cmd", [ioc.TEE_IOC_SHM_ALLOC, ioc.TEE_IOC_SHM_REGISTER, ioc.TEE_IOC_SHM_REGISTER_FD])
 def test_what_fails_half_way_leaves_nothing(normal: Normal, cmd: int, failure: str) -> None:

@@ -29,10 +29,10 @@ class TaInstance:
     def __init__(self, image: "TaImage", memory: PhysicalMemory) -> None:
         self.image = image
         self.memory = memory
-        self.cpu: Cpu = engine(image.elf.arch)
-        self.space = AddressSpace(self.cpu)
         self.stack_size = image.stack_size
         self.region: Region = memory.allocate(self.stack_size + image.writable_size, secure=True)
+        self.cpu: Cpu = engine(image.elf.arch)
+        self.space = AddressSpace(self.cpu)
         self._map()
         self.reset()
         self._fresh = self.cpu.save()

@@ -243,9 +243,12 @@ class UserTas(InitSession):
         image = self._images.get(signed.hash)
         if tee.trace.on:
             tee.trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
-        if image is None:
-            image = self._images[signed.hash] = self._load(bytes(signed.payload), ctx.uuid)
-        ctx.instance, _ = image.take()
+        try:
+            if image is None:
+                image = self._images[signed.hash] = self._load(bytes(signed.payload), ctx.uuid)
+            ctx.instance, _ = image.take()
+        except MemoryError as e:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
         ctx.flags = image.elf.ta_head.flags
         if tee.trace.on:
             tee.trace.exit(points.LDELF, image.elf.entry)

@@ -124,7 +124,10 @@ class AddressSpace:
                 if r.va < va + round_up(pad_begin) + size + pad_end and va < r.end:
                     va = r.end
             va += round_up(pad_begin)
-        region = memory.allocate(size, secure=True)
+        try:
+            region = memory.allocate(size, secure=True)
+        except MemoryError as e:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
         try:
             self.map(va, region, 0, size, Prot.R | Prot.W, "zi")
         except TeeError:
