@@ -214,6 +214,9 @@ def test_resuming_what_does_not_wait(world: World, caplog: pytest.LogCaptureFixt
     assert results == [smc.OPTEE_SMC_RETURN_ERESUME], "a call stays on its core"
     assert "waits for nothing on this core" in caplog.text
     assert world.give_rpc_page(thread)[0] == smc.OPTEE_SMC_RETURN_RPC_CMD, "and none of it has hurt"
+    while smc.is_rpc(world.resume(thread)[0]):
+        pass
+    assert world.resume(thread)[0] == smc.OPTEE_SMC_RETURN_ERESUME, "it has ended"
 
 
 def test_no_thread_is_free(world: World) -> None:

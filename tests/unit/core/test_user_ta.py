@@ -282,6 +282,7 @@ def test_sessions_a_ta_left_open_go_with_it(room: TaRoom) -> None:
 
 def test_cancellation_is_forgotten_with_the_call(room: TaRoom) -> None:
     seen: list[int] = []
+    masks: list[int] = []
 
     def program(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
         if func == UTEE_ENTRY_FUNC_INVOKE_COMMAND:
@@ -291,6 +292,7 @@ def test_cancellation_is_forgotten_with_the_call(room: TaRoom) -> None:
             yield (scn.TEE_SCN_GET_CANCELLATION_FLAG, SCRATCH)
             seen.append(cpu.load(SCRATCH, 1)[0])
             yield (scn.TEE_SCN_UNMASK_CANCELLATION, SCRATCH)
+            masks.append(cpu.load(SCRATCH, 1)[0])
             yield (scn.TEE_SCN_GET_CANCELLATION_FLAG, SCRATCH)
             seen.append(cpu.load(SCRATCH, 1)[0])
         return 0
@@ -299,6 +301,7 @@ def test_cancellation_is_forgotten_with_the_call(room: TaRoom) -> None:
     number = room.open()
     assert room.invoke(number, cmd=1)[0] == room.invoke(number, cmd=0)[0] == 0
     assert seen == [0, 1, 0, 0]
+    assert masks == [1, 1], "each call begins masked"
 
 
 def test_the_road_of_a_call_is_traced() -> None:
