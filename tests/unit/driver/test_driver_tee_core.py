@@ -1,7 +1,6 @@
 """The TEE subsystem's ioctls, argument bytes in and out, and every way a client can get them wrong."""
 
 import errno
-import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -96,10 +95,8 @@ def test_blocks_that_are_not_what_they_say(normal: Normal, cmd: int, head: int) 
 def test_a_defect_of_ours_is_one_error(
     normal: Normal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("optemu.driver").addHandler(caplog.handler)
     monkeypatch.setattr(normal.optee, "close_session", lambda *args: 1 // 0)
     assert normal.ioctl(ioc.TEE_IOC_CLOSE_SESSION, bytes(4))[0] == -errno.EIO
-    logging.getLogger("optemu.driver").removeHandler(caplog.handler)
     assert "this is a bug of optemu" in caplog.text
 
 
@@ -145,6 +142,15 @@ def test_memory_that_cannot_be_shared(normal: Normal, cmd: int, argument: tuple[
         normal.task.their_fds = {5: memfd(0), 6: memfd(100), 7: memfd(PAGE, 0)}
     assert normal.ioctl(cmd, layout.pack(*argument))[0] == -error
     assert normal.task.shms == []
+    assert leaks_nothing(normal)
+
+
+def test_a_board_without_memory_left(normal: Normal) -> None:
+    normal.session()  # the kernel has its own pages by now
+    window = normal.board.memory._windows[False]
+    window.end = window.next
+    register = ioc.SHM_REGISTER_DATA.pack(normal.task.BASE, 100, 0, -1)
+    assert normal.shm_alloc(100)[0] == normal.ioctl(ioc.TEE_IOC_SHM_REGISTER, register)[0] == -errno.ENOMEM
     assert leaks_nothing(normal)
 
 

@@ -109,6 +109,12 @@ def test_a_gap_without_room_for_the_guard_page_is_none(small: PhysicalMemory) ->
     assert allocate(small, 2).base == regions[1].base
 
 
+def test_more_than_the_host_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "NSEC_WINDOW", (0, 1 << 63))
+    with pytest.raises(MemoryError, match="no memory left for 4611686018427387904 bytes"):
+        PhysicalMemory().allocate(1 << 62, secure=False)
+
+
 def test_full_and_free_again(small: PhysicalMemory) -> None:
     whole = allocate(small, 16)
     for pages in (1, 16, 17):
