@@ -23,12 +23,14 @@ def load_private_key(path: Path, password: bytes | None = None) -> RSAPrivateKey
     pem = path.read_bytes()
     try:
         key = load_pem_private_key(pem, password)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as e:
+    except TypeError as e:  # a password is missing, or not needed
+        raise SignKeyError(f"{path}: {e}") from None
+    except (ValueError, UnsupportedAlgorithm):
         if b"-----BEGIN PUBLIC KEY-----" in pem:
             raise SignKeyError(
                 f"{path}: a public key cannot sign; to sign elsewhere use optemu sign digest and stitch"
             ) from None
-        raise SignKeyError(f"{path}: no private key in PEM form ({e})") from None
+        raise SignKeyError(f"{path}: no private key in PEM form") from None
     if not isinstance(key, RSAPrivateKey):
         raise SignKeyError(f"{path}: TA images are signed with RSA keys, this is a {type(key).__name__}")
     _check_size(path, key.key_size)

