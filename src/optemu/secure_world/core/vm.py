@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from optemu.abi import gp
 from optemu.board.memory import PAGE_MASK, PAGE_SIZE, PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
+from optemu.secure_world.core.mobj import Mobj
 from optemu.secure_world.core.param import Memref, TaParams
 from optemu.secure_world.cpu import Cpu, Prot
 
@@ -56,7 +57,9 @@ class VmRegion:
         return "".join(c if prot & bit else "-" for bit, c in bits) + ("s" if self.region.secure else "-")
 
 
-ParamKey = tuple[tuple[Region, int, int], ...]
+ParamRun = tuple[Region, int, int]
+"""Whole pages of a region: offset and size."""
+ParamKey = tuple[ParamRun, ...]
 
 
 class AddressSpace:
@@ -68,7 +71,6 @@ class AddressSpace:
         self._fixed: list[VmRegion] = []
         self._params: list[VmRegion] = []
         self._param_key: ParamKey = ()
-        self._param_vas: dict[int, int] = {}
         self.regions: list[VmRegion] = []
         self._starts: list[int] = []
 
@@ -173,12 +175,13 @@ class AddressSpace:
         The mapping of the call before is kept when this one needs the same: the TA has not run in between.
         """
         vas = [0, 0, 0, 0]
-        needed: list[tuple[Region, int, int]] = []
-        refs: list[tuple[int, Memref]] = []
+        needed: list[ParamRun] = []
+        refs: list[tuple[int, int, int]] = []
         for n, p in enumerate(params.u):
             if type(p) is Memref and p.mobj is not None:
-                refs.append((n, p))
-                self._needed_runs(p, needed)
+                runs, start = _runs_of(p.mobj, p)
+                if runs:
+                    refs.append((n, _place_runs(runs, needed), start))
         if not refs:
             if self._param_key:
                 self.clean_param()
@@ -186,58 +189,22 @@ class AddressSpace:
         key = tuple(needed)
         if key != self._param_key or not all(region.alive for region, _, _ in key):
             self._remap_params(key)
-        for n, p in refs:
-            vas[n] = self._param_va(p)
+        for n, at, start in refs:
+            vas[n] = self._params[at].va + start
         return vas
-
-    @staticmethod
-    def _needed_runs(p: Memref, needed: list[tuple[Region, int, int]]) -> None:
-        """All runs that the reference touches, whole pages of them."""
-        assert p.mobj is not None
-        at = p.mobj.page_offset + p.offs
-        left = max(p.size, 1)
-        for run in p.mobj.runs:
-            if left <= 0:
-                return
-            if at < run.size:
-                take = min(left, run.size - at)
-                first = at & ~PAGE_MASK
-                start = run.pa - run.region.base + first
-                entry = (run.region, start, round_up(at + take) - first)
-                if entry not in needed:
-                    needed.append(entry)
-                left -= take
-                at = 0
-            else:
-                at -= run.size
 
     def _remap_params(self, key: ParamKey) -> None:
         self.clean_param()
+        if sum(size for _, _, size in key) > PARAM_END - PARAM_BASE:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the parameters of one call exceed the TA's window")
         va = PARAM_BASE
-        try:
-            for region, offset, size in key:
-                if va + size > PARAM_END:
-                    raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the parameters of one call exceed the TA's window")
-                r = VmRegion(va, size, Prot.R | Prot.W, region, offset, "param", private=False)
-                self._activate(r)
-                self._params.append(r)
-                va += size
-                # Runs of one object stay next to each other, so that the TA sees it in one piece.
-        finally:
-            self._param_key = key
-            self._rebuild()
-
-    def _param_va(self, p: Memref) -> int:
-        assert p.mobj is not None
-        at = p.mobj.page_offset + p.offs
-        for run in p.mobj.runs:
-            if at < run.size:
-                pa = run.pa + at
-                for r in self._params:
-                    if r.pa <= pa < r.pa + r.size and r.region is run.region:
-                        return r.va + pa - r.pa
-            at -= run.size
-        raise TeeError(gp.TEE_ERROR_GENERIC, "a parameter's memory was not mapped")
+        for region, offset, size in key:
+            r = VmRegion(va, size, Prot.R | Prot.W, region, offset, "param", private=False)
+            self._activate(r)
+            self._params.append(r)
+            va += size
+        self._param_key = key
+        self._rebuild()
 
     def clean_param(self) -> None:
         """vm_clean_param: the TA sees no parameter memory any more."""
@@ -336,6 +303,43 @@ class AddressSpace:
     def copy_to_user_private(self, va: int, data: bytes) -> None:
         """As ``copy_to_user``, but only memory of the TA's own."""
         self.copy_to_user(va, data, gp.TEE_MEMORY_ACCESS_WRITE)
+
+
+def _runs_of(mobj: Mobj, p: Memref) -> tuple[list[ParamRun], int]:
+    """The pages that a reference touches, in its order, and where in the first of them it begins.
+
+    None for no bytes at the very end of the object: there is nothing to show.
+    """
+    at = mobj.page_offset + p.offs
+    left = max(p.size, 1)
+    runs: list[ParamRun] = []
+    begin = 0
+    for run in mobj.runs:
+        if at >= run.size:
+            at -= run.size
+            continue
+        take = min(left, run.size - at)
+        first = at & ~PAGE_MASK
+        if not runs:
+            begin = at - first
+        runs.append((run.region, run.pa - run.region.base + first, round_up(at + take) - first))
+        left -= take
+        if left <= 0:
+            return runs, begin
+        at = 0
+    if p.size:
+        raise TeeError(gp.TEE_ERROR_GENERIC, "a parameter reaches beyond its memory object")
+    return [], 0
+
+
+def _place_runs(runs: list[ParamRun], needed: list[ParamRun]) -> int:
+    """Where in ``needed`` all of ``runs`` stand one after the other, as the TA must see them; added if nowhere."""
+    count = len(runs)
+    for at in range(len(needed) - count + 1):
+        if needed[at : at + count] == runs:
+            return at
+    needed += runs
+    return len(needed) - count
 
 
 def _allows(r: VmRegion, flags: int) -> bool:
