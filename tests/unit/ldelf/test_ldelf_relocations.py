@@ -110,8 +110,9 @@ def test_relocations_into_zeros_make_room() -> None:
     assert len(image.segments[1].data) == PAGE + 8
 
 
-def test_a_value_behind_a_large_heap_takes_a_page(size: int = 64 << 20) -> None:
+def test_a_value_behind_a_large_heap_takes_a_page() -> None:
     """And one over the border of two pages takes two; the zeros before them are nowhere."""
+    size = 64 << 20
     places = (DATA + size, DATA + size + PAGE - 4, DATA + (64 << 10) + PAGE - 4)
     e = Elf(bss=size + 2 * PAGE, relocations=[(place, 1027, 0, place) for place in places])
     image = load(e.build(), BASE)
