@@ -1,13 +1,18 @@
-"""What only Arm32 TAs do: arguments of system calls beyond the fourth lie on their stack."""
+"""What only Arm32 TAs do: arguments of system calls on their stack, call stacks by their unwinding tables."""
 
+import logging
+import re
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from tas.constants import PROBE, PROBE_ARM_UUID
 
-from optemu.normal_world.libteec import Context, Session, TempMemref, Value
+from optemu.abi import elf
+from optemu.normal_world.libteec import Context, Session, TeecError, TempMemref, Value
 
 SUCCESS, GENERIC, ACCESS_DENIED, ITEM_NOT_FOUND = 0, 0xFFFF0000, 0xFFFF0001, 0xFFFF0008
 GET_PROPERTY = 3
@@ -60,3 +65,45 @@ def test_arguments_that_are_not_passed_are_zero(arm: Session) -> None:
     memory = struct.pack("<I", P3 & 0xFFFF_FFFF) + bytes(60)
     code, after = raw(arm, 1 << 16 | GET_PROPERTY, TEE_SET, 1, 0, 0, P3, memory=memory)
     assert (code, after) == (SUCCESS, memory)
+
+
+def functions(path: Path) -> list[tuple[int, str]]:
+    """(address, name) of the functions in an ELF file with symbols, ascending."""
+    raw = path.read_bytes()
+    ehdr = elf.Ehdr(*elf.ELF32.ehdr.unpack_from(raw))
+    sections = [elf.Shdr(*elf.ELF32.shdr.unpack_from(raw, ehdr.e_shoff + n * 40)) for n in range(ehdr.e_shnum)]
+    symtab = next(s for s in sections if s.sh_type == 2)
+    names = sections[symtab.sh_link].sh_offset
+    found = []
+    for at in range(symtab.sh_offset, symtab.sh_offset + symtab.sh_size, elf.ELF32.sym.size):
+        symbol = elf.Sym32(*elf.ELF32.sym.unpack_from(raw, at))
+        if symbol.st_info & 0xF == elf.STT_FUNC:
+            start = names + symbol.st_name
+            found.append((symbol.st_value & ~1, raw[start : raw.index(0, start)].decode()))
+    return sorted(found)
+
+
+BOTTOM = ["probe_damage", "__utee_entry", "__ta_entry_c", "__ta_entry"]
+
+
+@pytest.mark.parametrize(
+    ("command", "innermost"),
+    [
+        ("PANIC", ["_utee_panic"]),
+        ("WRITE_NULL", ["misbehave"]),
+        ("JUMP_NULL", ["misbehave"]),
+        ("ASSERT", ["_utee_panic", "stop", "__assert_failed", "misbehave"]),
+    ],
+)
+def test_the_call_stack_is_unwound_to_its_bottom(
+    built: Path, arm: Session, caplog: pytest.LogCaptureFixture, command: str, innermost: list[str]
+) -> None:
+    with caplog.at_level(logging.ERROR, "optemu.ta"), pytest.raises(TeecError):
+        arm.invoke(PROBE[f"PROBE_CMD_{command}"], *([Value.input(1)] if command == "PANIC" else []))
+    match = re.search(r"\[0\] [0-9a-f-]{36} @ 0x([0-9a-f]+)", caplog.text)
+    assert match
+    base, known = int(match[1], 16), functions(built / "arm" / f"{PROBE_ARM_UUID}.elf")
+    stack = [int(a, 16) - base for a in re.findall(r" (0x[0-9a-f]{8})$", caplog.text.split("Call stack:")[1], re.M)]
+    # Return addresses are behind the call, which may be the last instruction of its function.
+    names = [known[bisect_right(known, (a - 2, "~")) - 1][1] for a in stack if a > 0]
+    assert names == innermost + BOTTOM
