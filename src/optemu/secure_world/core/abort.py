@@ -8,7 +8,7 @@ from optemu.abi import gp
 from optemu.abi.elf import PT_ARM_EXIDX
 from optemu.abi.syscalls import TEE_SCN_PANIC
 from optemu.errors import TaPanic, TeeError
-from optemu.secure_world.core.vm import VmRegion
+from optemu.secure_world.core.vm import DATA, DL, TEXT, VmRegion
 from optemu.secure_world.cpu import Stop
 from optemu.secure_world.ldelf.dump import DumpRegion, abort_lines, state_lines
 
@@ -81,8 +81,9 @@ def _report(ta: "UserTaCtx", head: list[str], regs: dict[str, int]) -> None:
     elf = instance.elf
 
     def label(r: VmRegion) -> str:
-        """The number of the image it belongs to, or else what it is."""
-        return next((str(n) for n, m in enumerate(elf.modules) if m.base <= r.va < m.end), r.label)
+        """The number of the image it belongs to, or else what it is; the loader's own pages are in no image."""
+        image = next((str(n) for n, m in enumerate(elf.modules) if m.base <= r.va < m.end), None)
+        return image or ("ldelf" if r.label in (TEXT, DATA, DL) else r.label)
 
     regions = [DumpRegion(r.va, r.pa, r.size, r.flags(), label(r)) for r in instance.space.regions]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from optemu.abi import gp
 from optemu.board.memory import PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
-from optemu.secure_world.core.vm import DL, MAP_BASE, AddressSpace
+from optemu.secure_world.core.vm import DATA, DL, MAP_BASE, TEXT, AddressSpace
 from optemu.secure_world.cpu import Cpu, Prot, engine
 from optemu.secure_world.ldelf import ElfImage, Module, Segment, dlopen, link, place
 
@@ -47,11 +47,11 @@ class TaInstance:
         read_only_at = 0
         for segment in image.elf.segments:
             if segment.writable:
-                space.map(segment.va, self.region, writable_at, segment.size, Prot(segment.prot), "data")
+                space.map(segment.va, self.region, writable_at, segment.size, Prot(segment.prot), DATA)
                 writable_at += segment.size
             else:
                 assert image.read_only is not None
-                space.map(segment.va, image.read_only, read_only_at, segment.size, Prot(segment.prot), "text")
+                space.map(segment.va, image.read_only, read_only_at, segment.size, Prot(segment.prot), TEXT)
                 read_only_at += segment.size
 
     def reset(self) -> None:
