@@ -226,8 +226,8 @@ def test_a_library_that_changes_makes_another_image(modules_dir: Path, tmp_path:
 
 
 def test_ta_info_of_parts(modules_dir: Path) -> None:
-    ta = describe((modules_dir / f"{MODULES_UUID}.ta").read_bytes())
+    ta = describe((modules_dir / f"{MODULES_UUID}.ta").read_bytes(), Config())
     assert (ta["library"], ta["needed"]) == (False, [LIB_LINKED_UUID])
-    library = describe((modules_dir / f"{LIB_LINKED_UUID}.ta").read_bytes())
+    library = describe((modules_dir / f"{LIB_LINKED_UUID}.ta").read_bytes(), Config())
     assert (library["library"], library["signature"]["uuid"]) == (True, LIB_LINKED_UUID)
     assert {s["rights"] for s in library["segments"]} == {"r--", "r-x", "rw-"}

@@ -76,7 +76,8 @@ def build(root: Path, options: Options | None = None, say: Say = _say) -> Built:
     """Build the project in ``root``; see ``project`` for its layout.
 
     Writes ``<uuid>.ta`` (signed) and ``<uuid>.elf`` (with symbols) of the TA and of each of its libraries, and the
-    client, into ``options.out``, by default ``root/out``. Only what changed is compiled again. BuildError when anything fails.
+    client, into ``options.out``, by default ``root/out``. Only what changed is compiled again. BuildError when
+    anything fails.
     """
     options = options or Options()
     proj = project.load(root)

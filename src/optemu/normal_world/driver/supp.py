@@ -97,12 +97,14 @@ class Supp:
         if any(p.attr not in (0, ioc.TEE_IOCTL_PARAM_ATTR_META) for p in params):
             raise OSError(errno.EINVAL, "parameters of SUPPL_RECV carry nothing in")
         with self._cond:
-            while not self._queue:
+            while True:
+                if self._sync_id >= 0:
+                    raise OSError(errno.EINVAL, "a request is under way; only one at a time without meta parameters")
+                if self._queue:
+                    break
                 if ctx.gone_since or self.ctx is not ctx:
                     raise OSError(errno.EINTR, "")
                 self._cond.wait()
-            if not meta and self._sync_id >= 0:
-                raise OSError(errno.EINVAL, "a request is under way; only one at a time without meta parameters")
             request = self._queue.popleft()
             if len(params) - meta < len(request.params):
                 request.done.set()
@@ -125,6 +127,7 @@ class Supp:
                 number, rest = params[0].a, params[1:]
             request = self._taken.get(number)
             if request is None:
+                self._sync_id = -1  # withdrawn meanwhile: with this answer the supplicant is free again
                 raise OSError(errno.ENOENT, f"nobody waits for an answer to request {number}")
             if len(rest) != len(request.params):
                 raise OSError(errno.EINVAL, f"{len(rest)} parameters answer {len(request.params)}")

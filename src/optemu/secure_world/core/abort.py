@@ -48,7 +48,7 @@ def _pushed_by_panic(instance: "TaInstance") -> dict[str, int]:
         return {}
     at = cpu.args[1]
     try:
-        if cpu.word == 8:
+        if instance.elf.arch == "aarch64":
             return dict(
                 zip(("x29", "pc"), struct.unpack("<2Q", instance.space.copy_from_user_private(at, 16)), strict=True)
             )

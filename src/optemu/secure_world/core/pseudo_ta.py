@@ -114,6 +114,8 @@ def verify_conformance(table: tuple[type[PseudoTa], ...]) -> None:
     """verify_pseudo_tas_conformance, at boot: ValueError says which TA is wrong and how."""
     seen: dict[bytes, str] = {}
     for ta in table:
+        if not hasattr(ta, "uuid"):
+            raise ValueError(f"static TA {ta.__name__!r} has no UUID: register it with @pseudo_ta(uuid=..., name=...)")
         who = f"static TA {ta.name or ta.__name__!r} ({gp.uuid_str(ta.uuid)})"
         if ta.uuid in seen:
             raise ValueError(f"{who} has the UUID of {seen[ta.uuid]!r}")
@@ -139,14 +141,23 @@ class PseudoTaCtx(TaCtx):
         trace = self._ta.tee.trace
         if trace.on:
             trace.enter(points.PTA_OPEN, self._ta.name)
-        ret = self._call(session, lambda types, params: self._open(session, types, params))
+        ret = self._create(session) or self._call(session, lambda types, params: self._open(session, types, params))
         if trace.on:
             trace.exit(points.PTA_OPEN, ret)
         return ret
 
+    def _create(self, session: Session) -> int:
+        """Before the parameters are looked at: ``destroy`` follows even when those are refused."""
+        session.err_origin = gp.TEE_ORIGIN_TRUSTED_APP
+        try:
+            if self.ref_count == 1:
+                self._ta.create()
+        except TeeError as e:
+            log.debug("%s", e)
+            return e.code
+        return gp.TEE_SUCCESS
+
     def _open(self, session: Session, types: int, params: list[PtaParam]) -> None:
-        if self.ref_count == 1:
-            self._ta.create()
         session.user_ctx = self._ta.open_session(types, params)
 
     def enter_invoke_cmd(self, thread: Thread, session: Session, cmd: int) -> int:

@@ -1,5 +1,6 @@
 """Dynamic TAs: Arm code at EL0. Mirrors core/kernel/user_ta.c and thread_enter_user_mode."""
 
+import itertools
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +20,7 @@ from optemu.secure_world.core.abort import report_abort, report_panic
 from optemu.secure_world.core.param import Memref, TaParams, Value
 from optemu.secure_world.core.session import Session, SessionList, TaCtx
 from optemu.secure_world.core.ta_image import STACK_ALIGNMENT, STACK_TOP, TaImage, TaInstance, load_modules
-from optemu.secure_world.core.ta_store import ree_fs_ta_open
+from optemu.secure_world.core.ta_store import open_bin
 from optemu.secure_world.core.tee_ta_manager import InitSession
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.cpu import Stop
@@ -36,6 +37,8 @@ CFG_TA_ASLR_MAX_OFFSET_PAGES = 128
 ABORT_PANIC_CODE = 0xDEADBEEF
 _PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
+_SVC, _STOPPED = Stop.SVC, Stop.STOPPED
+_stretches = itertools.count(1)
 
 
 class UserTaCtx(TaCtx):
@@ -51,6 +54,8 @@ class UserTaCtx(TaCtx):
         self.session: Session | None = None
         """The session being served; None between calls."""
         self.thread: Thread | None = None
+        self.stretch = 0
+        """Changes at each entry to EL0 and is 0 outside: the timer looks at it."""
 
     @property
     def space(self):  # type: ignore[no-untyped-def]
@@ -155,7 +160,7 @@ class UserTaCtx(TaCtx):
     # --- user mode -------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the execution at EL0, from any core. It cannot go on afterwards: the engine's pc is not exact then."""
+        """From any core: interrupt the execution at EL0."""
         instance = self.instance
         if instance is not None:
             instance.cpu.request_stop()
@@ -170,49 +175,55 @@ class UserTaCtx(TaCtx):
         if trace.on:
             trace.enter(points.USER_MODE, entry, sp)
             trace.enter(points.TA_ENTRY, args[0], session.id, args[2], args[3])
+        left_by = "SYS_RETURN"
         try:
-            ret = self._serve(thread, instance, entry, sp, args)
+            stop = self._serve(thread, instance, entry, sp, args)
+            ret = instance.cpu.args[0] & 0xFFFFFFFF
+            if stop is not _SVC:
+                ret, left_by = gp.TEE_ERROR_TARGET_DEAD, stop.name.lower()
+                self.panicked, self.panic_code = True, ABORT_PANIC_CODE
+                report_abort(self, stop)
         except TaPanic as panic:
-            ret = gp.TEE_ERROR_TARGET_DEAD
+            ret, left_by = gp.TEE_ERROR_TARGET_DEAD, "panic"
             self.panicked, self.panic_code = True, panic.code
             report_panic(self, panic)
+        finally:
+            self.stretch = 0
         if trace.on:
+            trace.exit(points.TA_ENTRY, left_by)
             trace.mark(points.UNWIND, ret, self.panicked)
             trace.exit(points.USER_MODE, ret)
         return ret
 
-    def _serve(self, thread: Thread, instance: TaInstance, entry: int, sp: int, args: tuple[int, int, int, int]) -> int:
-        """Run, and serve each exception from EL0 until it is the one that ends the call."""
+    def _serve(
+        self, thread: Thread, instance: TaInstance, entry: int, sp: int, args: tuple[int, int, int, int]
+    ) -> Stop:
+        """Run, and serve each exception from EL0 until SYS_RETURN or an abort ends the call; TaPanic."""
         cpu = instance.cpu
-        trace = self.tee.trace
-        table = self.tee.syscalls
+        call = self.tee.syscalls.call
+        timer = self.tee.board.timer
+        self.stretch = next(_stretches)
+        if timer.asleep:  # looked at after the line above, or it could fall asleep in between
+            timer.wake()
         stop = cpu.enter(entry, sp, *args)
         while True:
-            if stop == Stop.SVC:
+            self.stretch = 0
+            if stop is _SVC:
                 number = cpu.number
                 if number == TEE_SCN_RETURN:
-                    if trace.on:
-                        trace.exit(points.TA_ENTRY, "SYS_RETURN")
-                    return cpu.args[0] & 0xFFFFFFFF
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, "SVC")
+                    return stop
                 if number == TEE_SCN_PANIC:
                     raise TaPanic(cpu.args[0] & 0xFFFFFFFF)
-                ret = table.call(self, number, cpu)
-                if trace.on:
-                    trace.enter(points.TA_ENTRY, args[0], self.session.id if self.session else 0, args[2], args[3])
+                ret = call(self, number, cpu)
+                self.stretch = next(_stretches)
                 stop = cpu.resume(ret & 0xFFFFFFFF)
-            elif stop == Stop.STOPPED:
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, "stopped")
-                thread.check_abandoned()
-                raise TaPanic(gp.TEE_ERROR_CANCEL, "stopped from outside")
+            elif stop is _STOPPED:
+                cpu.clear_stop()
+                thread.foreign_interrupt()
+                self.stretch = next(_stretches)
+                stop = cpu.continue_()
             else:
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, Stop(stop).name.lower())
-                self.panicked, self.panic_code = True, ABORT_PANIC_CODE
-                report_abort(self, Stop(stop))
-                return gp.TEE_ERROR_TARGET_DEAD
+                return stop
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -221,6 +232,7 @@ class UserTaCtx(TaCtx):
         self.tee.manager.close_all(thread, self.open_sessions)
         instance, self.instance = self.instance, None
         if instance is not None:
+            self.tee.board.timer.detach(self)
             instance.image.give_back(instance)
 
     def destroy(self, thread: Thread) -> None:
@@ -228,10 +240,10 @@ class UserTaCtx(TaCtx):
 
 
 class Binary(NamedTuple):
-    """A verified image; ``hash`` is what its signature covers."""
+    """An ELF file that a store vouches for, and by what name it was asked for."""
 
     uuid: bytes
-    hash: bytes
+    tag: bytes
     payload: bytes | memoryview
 
 
@@ -253,43 +265,41 @@ class UserTas(InitSession):
         assert isinstance(ctx, UserTaCtx)
         trace = self._tee.trace
         binaries = self._open_all(thread, [ctx.uuid], set())
-        key = tuple(b.hash for b in binaries)
+        key = tuple(b.tag for b in binaries)
         image = self._images.get(key)
         if trace.on:
             trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
         if image is None:
             elf = load_modules([self._map(b) for b in binaries], self.pad_begin)
-            if elf.ta_head.uuid != ctx.uuid:
-                log.warning("TA %s calls itself %s", gp.uuid_str(ctx.uuid), gp.uuid_str(elf.ta_head.uuid))
             image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key)
+        if image.elf.ta_head.uuid != ctx.uuid:
+            # Possible, as upstream, where nothing that is signed names the TA: in legacy images.
+            log.warning("TA %s calls itself %s", gp.uuid_str(ctx.uuid), gp.uuid_str(image.elf.ta_head.uuid))
         ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
+        self._tee.board.timer.attach(ctx)
         if trace.on:
             trace.exit(points.LDELF, image.elf.entry)
-
-    def _open_bin(self, thread: Thread, uuid: bytes) -> Binary:
-        """ldelf_syscall_open_bin: the image of ``uuid``, verified."""
-        signed = self._tee.verify(ree_fs_ta_open(self._tee, thread, uuid), uuid)
-        return Binary(uuid, signed.hash, signed.payload)
 
     def _open_all(self, thread: Thread, wanted: list[bytes], loaded: set[bytes]) -> list[Binary]:
         """The images ``wanted`` and what they need that is not ``loaded``, breadth first."""
         queue, binaries = list(wanted), []
         for uuid in queue:
-            binary = self._open_bin(thread, uuid)
+            found = open_bin(self._tee, thread, uuid)
+            binary = Binary(uuid, found.tag, found.payload)
             binaries.append(binary)
             queue += [u for u in self._names(binary) if u not in queue and u not in loaded]
         return binaries
 
     def _names(self, binary: Binary) -> tuple[bytes, ...]:
-        names = self._needed.get(binary.hash)
+        names = self._needed.get(binary.tag)
         if names is None:
             try:
                 found = dict.fromkeys(gp.uuid_octets(name) for name in self._map(binary).needed)
             except ValueError as e:
                 who = gp.uuid_str(binary.uuid)
                 raise TeeError(gp.TEE_ERROR_BAD_FORMAT, f"{who} needs a library, but {e}") from None
-            names = self._needed[binary.hash] = tuple(found)
+            names = self._needed[binary.tag] = tuple(found)
         return names
 
     def _map(self, binary: Binary) -> Module:

@@ -5,12 +5,12 @@ asks it, and the page tables of the engine are written from it.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from optemu.abi import gp
 from optemu.board.memory import PAGE_MASK, PAGE_SIZE, PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
-from optemu.secure_world.core.mobj import Mobj
 from optemu.secure_world.core.param import Memref, TaParams
 from optemu.secure_world.cpu import Cpu, Prot
 
@@ -59,9 +59,48 @@ class VmRegion:
         return "".join(c if prot & bit else "-" for bit, c in bits) + ("s" if self.region.secure else "-")
 
 
-ParamRun = tuple[Region, int, int]
-"""Whole pages of a region: offset and size."""
-ParamKey = tuple[ParamRun, ...]
+ParamKey = tuple[tuple[Region, int, int], ...]
+
+
+class _Span:
+    """Whole pages of ``mobj``, counted in bytes from the first of them, that a call's parameters need."""
+
+    __slots__ = ("end", "mobj", "start")
+
+    def __init__(self, p: Memref) -> None:
+        assert p.mobj is not None
+        self.mobj = p.mobj
+        at = self.offset_of(p)
+        # Of a reference to nothing, at the very end, the last page: it gets an address as well.
+        last = p.mobj.page_offset + p.mobj.size - 1
+        self.start = min(at, last) & ~PAGE_MASK
+        self.end = round_up(max(at + p.size, self.start + 1))
+
+    @staticmethod
+    def offset_of(p: Memref) -> int:
+        assert p.mobj is not None
+        return p.mobj.page_offset + p.offs
+
+    def runs(self) -> Iterator[tuple[Region, int, int]]:
+        """(region, offset in it, size) of the memory behind it."""
+        at = 0
+        for run in self.mobj.runs:
+            first, end = max(self.start, at), min(self.end, at + run.size)
+            if first < end:
+                yield run.region, run.pa - run.region.base + first - at, end - first
+            at += run.size
+
+
+def _spans(refs: list[Memref]) -> list[_Span]:
+    """What ``refs`` need. Spans of one object that overlap or touch become one, as in vm_map_param."""
+    spans: list[_Span] = []
+    for p in refs:
+        span = _Span(p)
+        for other in [s for s in spans if s.mobj is span.mobj and s.start <= span.end and span.start <= s.end]:
+            spans.remove(other)
+            span.start, span.end = min(span.start, other.start), max(span.end, other.end)
+        spans.append(span)
+    return spans
 
 
 class AddressSpace:
@@ -177,34 +216,38 @@ class AddressSpace:
         The mapping of the call before is kept when this one needs the same: the TA has not run in between.
         """
         vas = [0, 0, 0, 0]
-        needed: list[ParamRun] = []
-        refs: list[tuple[int, int, int]] = []
-        for n, p in enumerate(params.u):
-            if type(p) is Memref and p.mobj is not None:
-                runs, start = _runs_of(p.mobj, p)
-                if runs:
-                    refs.append((n, _place_runs(runs, needed), start))
+        refs = [(n, p) for n, p in enumerate(params.u) if type(p) is Memref and p.mobj is not None]
         if not refs:
             if self._param_key:
                 self.clean_param()
             return vas
-        key = tuple(needed)
+        spans = _spans([p for _, p in refs])
+        key = tuple(run for span in spans for run in span.runs())
         if key != self._param_key or not all(region.alive for region, _, _ in key):
             self._remap_params(key)
-        for n, at, start in refs:
-            vas[n] = self._params[at].va + start
+        va = PARAM_BASE
+        for span in spans:
+            for n, p in refs:
+                if span.start <= (at := span.offset_of(p)) <= span.end and p.mobj is span.mobj:
+                    vas[n] = va + at - span.start
+            va += span.end - span.start
         return vas
 
     def _remap_params(self, key: ParamKey) -> None:
+        """One run behind the other, so that the TA sees each span in one piece."""
         self.clean_param()
-        if sum(size for _, _, size in key) > PARAM_END - PARAM_BASE:
-            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the parameters of one call exceed the TA's window")
         va = PARAM_BASE
-        for region, offset, size in key:
-            r = VmRegion(va, size, Prot.R | Prot.W, region, offset, "param", private=False)
-            self._activate(r)
-            self._params.append(r)
-            va += size
+        try:
+            for region, offset, size in key:
+                if va + size > PARAM_END:
+                    raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the parameters of one call exceed the TA's window")
+                r = VmRegion(va, size, Prot.R | Prot.W, region, offset, "param", private=False)
+                self._activate(r)
+                self._params.append(r)
+                va += size
+        except TeeError:
+            self.clean_param()
+            raise
         self._param_key = key
         self._rebuild()
 
@@ -233,6 +276,8 @@ class AddressSpace:
             return denied
         if flags & TEE_MEMORY_ACCESS_NONSECURE and flags & TEE_MEMORY_ACCESS_SECURE:
             return denied
+        if not size:
+            return gp.TEE_SUCCESS
         if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and not self.is_private(va, size):
             return denied
         at = va
@@ -305,43 +350,6 @@ class AddressSpace:
     def copy_to_user_private(self, va: int, data: bytes) -> None:
         """As ``copy_to_user``, but only memory of the TA's own."""
         self.copy_to_user(va, data, gp.TEE_MEMORY_ACCESS_WRITE)
-
-
-def _runs_of(mobj: Mobj, p: Memref) -> tuple[list[ParamRun], int]:
-    """The pages that a reference touches, in its order, and where in the first of them it begins.
-
-    None for no bytes at the very end of the object: there is nothing to show.
-    """
-    at = mobj.page_offset + p.offs
-    left = max(p.size, 1)
-    runs: list[ParamRun] = []
-    begin = 0
-    for run in mobj.runs:
-        if at >= run.size:
-            at -= run.size
-            continue
-        take = min(left, run.size - at)
-        first = at & ~PAGE_MASK
-        if not runs:
-            begin = at - first
-        runs.append((run.region, run.pa - run.region.base + first, round_up(at + take) - first))
-        left -= take
-        if left <= 0:
-            return runs, begin
-        at = 0
-    if p.size:
-        raise TeeError(gp.TEE_ERROR_GENERIC, "a parameter reaches beyond its memory object")
-    return [], 0
-
-
-def _place_runs(runs: list[ParamRun], needed: list[ParamRun]) -> int:
-    """Where in ``needed`` all of ``runs`` stand one after the other, as the TA must see them; added if nowhere."""
-    count = len(runs)
-    for at in range(len(needed) - count + 1):
-        if needed[at : at + count] == runs:
-            return at
-    needed += runs
-    return len(needed) - count
 
 
 def _allows(r: VmRegion, flags: int) -> bool:

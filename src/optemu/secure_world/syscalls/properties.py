@@ -4,7 +4,6 @@ The rest of each set (a TA's own properties, gpd.tee.arith.maxBigIntSize) is ans
 """
 
 import hashlib
-import hmac
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,19 +13,14 @@ from optemu.abi import gp
 from optemu.abi import syscalls as scn
 from optemu.abi.utee import TEE_IDENTITY
 from optemu.secure_world.core.tee_time import SYS_TIME_PROTECTION_LEVEL
+from optemu.secure_world.crypto.huk_subkey import HUK_SUBKEY_DIE_ID, huk_subkey_derive
 
 if TYPE_CHECKING:
     from optemu.secure_world.core.tee import Tee
     from optemu.secure_world.core.user_ta import UserTaCtx
 
 _U32 = struct.Struct("<I")
-HUK_SUBKEY_DIE_ID = 2
 _DIE_ID_SIZE = 12
-
-
-def huk_subkey_derive(huk: bytes, usage: int, size: int) -> bytes:
-    """core/kernel/huk_subkey.c: HMAC-SHA-256 of the usage with the hardware unique key."""
-    return hmac.digest(huk, _U32.pack(usage), "sha256")[:size]
 
 
 def _device_id(ta: "UserTaCtx") -> bytes:

@@ -163,6 +163,8 @@ def test_a_reference_is_seen_in_one_piece(calls: list[list[Memref]]) -> None:
                 assert va >= PARAM_BASE
                 assert space.copy_from_user(va, ref.size) == ref.mobj.read(ref.offs, ref.size)
                 assert all(page in pages.pa for page in range(va & -PAGE, va + ref.size, PAGE))
+            else:
+                assert va, "a reference to nothing is no NULL reference"
     space.clean_param()
     assert pages.pa == {}
 
@@ -180,16 +182,10 @@ def test_the_same_parameters_again_keep_their_mapping(space: AddressSpace) -> No
 def test_a_window_that_is_too_small(space: AddressSpace) -> None:
     memory = PhysicalMemory()
     region = memory.allocate(1 << 29, secure=False)
-    big = Mobj((Run(region, region.base, 1 << 29),), 0, 1 << 29, 4)
-    shifted = Mobj((Run(region, region.base + PAGE, (1 << 29) - PAGE),), 0, (1 << 29) - PAGE, 5)
-    small = TaParams(0, [Memref(big, 0, 16), None, None, None])
+    objects = [Mobj((Run(region, region.base, 1 << 29),), 0, 1 << 29, cookie) for cookie in range(3)]
+    small = TaParams(0, [Memref(objects[0], 0, 16), None, None, None])
     before = space.map_param(small)
-    refs: list[Memref | None] = [
-        Memref(big, 0, 1 << 29),
-        Memref(shifted, 0, (1 << 29) - PAGE),
-        Memref(big, 8192, (1 << 28) + 2 * PAGE),
-        None,
-    ]
+    refs: list[Memref | None] = [*(Memref(mobj, 0, 1 << 29) for mobj in objects), None]
     with pytest.raises(TeeError) as caught:
         space.map_param(TaParams(0, refs))  # type: ignore[arg-type]
     assert caught.value.code == gp.TEE_ERROR_OUT_OF_MEMORY
