@@ -20,6 +20,8 @@ PARAM_BASE = 0xA000_0000
 PARAM_END = 0xF000_0000
 ADDRESS_END = 1 << 32
 
+TEXT, DATA = "text", "data"
+"""Labels of what an image brings along."""
 ZI, DL = "zi", "library"
 """Labels of what a TA adds while it runs: memory, and the libraries it opens."""
 
