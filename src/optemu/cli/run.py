@@ -1,17 +1,22 @@
 """``optemu run``: start an unmodified program that uses the TEE."""
 
 import argparse
+import os
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optemu.board.config import Config, ConfigError
 from optemu.cli.common import add_machine_options, config_from, fail, make_machine, start_log
 from optemu.cli.tracing import Tracing, add_trace_options
+from optemu.sdk.toolchain import BuildError
 
 if TYPE_CHECKING:
     from optemu.machine import Machine
     from optemu.normal_world.gate.interface import File, Task
+    from optemu.normal_world.program import Plan
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -24,6 +29,13 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     add_machine_options(p)
     add_trace_options(p)
+    p.add_argument(
+        "--via",
+        choices=("gate", "preload"),
+        help="how the program's calls are taken: by the kernel for us (gate), or by a library loaded into it (preload, "
+        "which programs under qemu-user need); default: what can be done here, the gate first",
+    )
+    p.add_argument("-v", "--verbose", action="store_true", help="say which way was taken, and why")
     p.add_argument("command", metavar="PROGRAM", nargs=argparse.REMAINDER, help="the program and its arguments")
     p.set_defaults(run=run)
 
@@ -43,13 +55,19 @@ class LazyDevice:
                 self.machine = make_machine(self._config, self._args, self._tracing.tracer)
         return self.machine.device.open(path, task)
 
+    def abandon_calls(self) -> None:
+        if self.machine is not None:
+            self.machine.abandon_calls()
+
     def power_off(self) -> None:
         if self.machine is not None:
             self.machine.power_off()
 
 
 def run(args: argparse.Namespace) -> int:
-    from optemu.normal_world.gate import Gate, GateError, exit_as
+    from optemu.normal_world.gate import GateError, support
+    from optemu.normal_world.gate.launcher import exit_as
+    from optemu.normal_world.program import GATE, NAMES, RoadError, plan
 
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
@@ -58,21 +76,46 @@ def run(args: argparse.Namespace) -> int:
         config = config_from(args)
         start_log(config, args.log)
         tracing = Tracing(args)
-    except (ConfigError, OSError) as e:
+        road = plan(command, args.via, lambda: support.check().reason)
+    except (ConfigError, OSError, RoadError) as e:
         return fail("run", e)
+    if args.verbose:
+        print(f"optemu run: by way of the {NAMES[road.road]} ({road.because})", file=sys.stderr)
     with tracing:
         device = LazyDevice(config, args, tracing)
-        gate = Gate(device)
         try:
-            status = gate.run(command)
-        except GateError as e:
+            status = (_through_gate if road.road == GATE else _with_preload)(device, road)
+        except (GateError, BuildError) as e:
             return fail("run", e)
         except OSError as e:
             print(f"optemu run: {command[0]}: {e.strerror}", file=sys.stderr)
             return 127 if isinstance(e, FileNotFoundError) else 126
         finally:
-            if device.machine is not None:
-                device.machine.abandon_calls()
-            gate.stop()
             device.power_off()
     exit_as(status)
+
+
+def _through_gate(device: LazyDevice, road: "Plan") -> int:
+    from optemu.normal_world.gate import Gate
+
+    gate = Gate(device)
+    try:
+        return gate.run(road.argv)
+    finally:
+        device.abandon_calls()
+        gate.stop()
+
+
+def _with_preload(device: LazyDevice, road: "Plan") -> int:
+    from optemu.normal_world import preload
+    from optemu.sdk.toolchain import Toolchain, preload_library
+
+    library = preload_library(Toolchain(lambda text: print(text, file=sys.stderr)), road.machine)
+    with tempfile.TemporaryDirectory(prefix="optemu-") as private:
+        path = Path(private) / "socket"
+        env = preload.environment(os.environ, str(path), str(library), road.emulated)
+        with preload.Server(device, path):
+            try:
+                return preload.run(road.argv, env)
+            finally:
+                device.abandon_calls()

@@ -13,7 +13,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from optemu.normal_world.gate import keeper, support
 
@@ -100,12 +100,16 @@ class Launch:
         self.reap_keeper(os.WNOHANG)
 
 
+class Signalled(Protocol):
+    def send_signal(self, number: int) -> None: ...
+
+
 class Signals:
     """While a client runs, the terminal's signals are its own, and those sent to us to end us are passed on."""
 
     def __init__(self) -> None:
         self.ignored = frozenset(number for number in _SIGNALS if signal.getsignal(number) == signal.SIG_IGN)
-        self._launch: Launch | None = None
+        self._launch: Signalled | None = None
         self._early: list[int] = []
 
     def _forward(self, number: int, _frame: object) -> None:
@@ -114,7 +118,7 @@ class Signals:
         else:
             self._launch.send_signal(number)
 
-    def attach(self, launch: Launch) -> None:
+    def attach(self, launch: Signalled) -> None:
         self._launch = launch
         for number in self._early:
             launch.send_signal(number)
