@@ -162,7 +162,8 @@ def test_syscalls_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "run", "invoke", "build", "ta", "ta info", "syscalls", "trace", "trace convert", "demo"]
+    "verb",
+    ["", "run", "serve", "doctor", "invoke", "build", "ta", "ta info", "syscalls", "trace", "trace convert", "demo"],
 )
 def test_help(verb: str) -> None:
     done = optemu(*verb.split(), "--help")

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from optemu import __version__
 
-_VERBS = ("demo", "run", "invoke", "build", "ta", "syscalls", "trace")
+_VERBS = ("demo", "run", "serve", "invoke", "build", "ta", "syscalls", "trace", "doctor")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,7 +19,8 @@ _MACHINES: Final = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "ri
 _EMULATORS: Final = {
     f"qemu-{machine}{suffix}": machine for machine in ("aarch64", "arm", "x86_64") for suffix in ("", "-static")
 }
-_SYSROOTS: Final = {"aarch64": "/usr/aarch64-linux-gnu"}
+SYSROOTS: Final = {machine: f"/usr/{machine.replace('_', '-')}-linux-gnu" for machine in PRELOAD_ARCHS}
+"""Where Debian has the C libraries of foreign programs."""
 _COMPAT: Final = {"x86_64": ("x86_64", "i386"), "aarch64": ("aarch64", "arm")}
 _PT_INTERP: Final = 3
 _SCRIPT_DEPTH: Final = 4
@@ -134,6 +135,6 @@ def _with_qemu(argv: Sequence[str], machine: str, env: Mapping[str, str]) -> lis
         raise RoadError(
             f"{argv[0]} is an {machine} program, and qemu-{machine} is not installed: apt-get install qemu-user"
         )
-    sysroot = _SYSROOTS.get(machine, "")
+    sysroot = SYSROOTS.get(machine, "")
     known = "QEMU_LD_PREFIX" in env or not Path(sysroot).is_dir()
     return [qemu, *([] if known else ["-L", sysroot]), *argv]

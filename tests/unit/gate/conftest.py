@@ -3,10 +3,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from gate_fakes import FakeDriver, PreloadGate, wait_until
+from gate_fakes import ROADS, AnyGate, FakeDriver, wait_until
 
 from optemu.normal_world.gate import support
-from optemu.normal_world.gate.gate import Gate
 
 
 def _threads() -> set[str]:
@@ -32,16 +31,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What reaches the driver must look the same to it and to the client, whichever road it took."""
     if "gate" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("gate_only")
-        metafunc.parametrize("gate", ["gate"] if only else ["gate", "preload"], indirect=True)
+        metafunc.parametrize("gate", ["gate"] if only else list(ROADS), indirect=True)
 
 
 @pytest.fixture
-def gate(driver: FakeDriver, request: pytest.FixtureRequest) -> Iterator[Gate | PreloadGate]:
+def gate(driver: FakeDriver, request: pytest.FixtureRequest) -> Iterator[AnyGate]:
     """A gate that must leave nothing behind: no thread, descriptor, file or shared memory."""
-    if request.param == "gate" and not support.check().ok:
+    if request.param != "preload" and not support.check().ok:
         pytest.skip(support.check().reason)
     before = _descriptors()
-    gate = Gate(driver) if request.param == "gate" else PreloadGate(driver)
+    gate: AnyGate = ROADS[request.param](driver)
     yield gate
     gate.stop()
     driver.interrupted.clear()  # the tasks in it hold descriptors

@@ -83,7 +83,7 @@ def test_qemu_named(qemu: str) -> None:
 def test_a_foreign_program_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     foreign = elf(tmp_path / "foreign", 183, GLIBC[183])
     monkeypatch.setattr(program.shutil, "which", lambda name, **_: name if name.startswith(("/", "qemu-a")) else None)
-    monkeypatch.setattr(program, "_SYSROOTS", {"aarch64": str(tmp_path)})
+    monkeypatch.setattr(program, "SYSROOTS", {"aarch64": str(tmp_path)})
     chosen = ask([foreign, "arg"])
     assert chosen.argv == ["qemu-aarch64", "-L", str(tmp_path), str(foreign), "arg"]
     assert (chosen.machine, chosen.emulated) == ("aarch64", True)

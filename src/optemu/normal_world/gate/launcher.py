@@ -83,8 +83,15 @@ class Launch:
 
     def knock(self) -> None:
         """Has the keeper make a notified call, to wake the receiving thread."""
+        self._tell(keeper.KNOCK)
+
+    def attached(self) -> None:
+        """Another process serves the client, at the other end of the lifeline."""
+        self._tell(keeper.ATTACHED)
+
+    def _tell(self, order: bytes) -> None:
         with contextlib.suppress(OSError):
-            self._control.send(keeper.KNOCK)
+            self._control.send(order)
 
     def reap_keeper(self, options: int) -> bool:
         """Whether it has ended."""
@@ -141,12 +148,14 @@ class Signals:
                 signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
-def launch(argv: Sequence[str], env: Mapping[str, str], calls: mmap.mmap, signals: Signals) -> Launch:
+def launch(
+    argv: Sequence[str], env: Mapping[str, str], calls: mmap.mmap, signals: Signals, lifeline: int = -1
+) -> Launch:
     """Starts ``argv`` under the filter. GateError; OSError when the program cannot be executed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     nofile = _client_nofile()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    order = keeper.Order(list(argv), dict(env), nofile, mask, signals.ignored)
+    order = keeper.Order(list(argv), dict(env), nofile, mask, signals.ignored, lifeline)
     try:
         pid = os.fork()
         if pid == 0:

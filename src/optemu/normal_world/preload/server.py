@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import mmap
 import os
 import socket
 import sys
@@ -13,8 +14,10 @@ from typing import Final, Self
 
 from optemu.abi import tee_ioctl
 from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
+from optemu.normal_world.gate.gate import Gate
 from optemu.normal_world.gate.interface import Device
 from optemu.normal_world.gate.janitor import Janitor
+from optemu.normal_world.gate.workers import MAX_WORKERS
 from optemu.normal_world.preload import wire
 from optemu.normal_world.preload.task import RemoteTask
 
@@ -42,11 +45,15 @@ class Connection:
 
 
 class Server:
-    """Listens at ``path`` with mode 0600, from ``start`` to ``stop``, for processes of this user's."""
+    """Listens at ``path`` with mode 0600, from ``start`` to ``stop``, for processes of this user's.
 
-    def __init__(self, device: Device, path: Path) -> None:
+    ``gate`` serves the programs that others launch behind a filter and attach.
+    """
+
+    def __init__(self, device: Device, path: Path, gate: Gate | None = None) -> None:
         self._device = device
         self.path = path
+        self._gate = gate
         self._connections: set[Connection] = set()
         self._stopping = False
 
@@ -186,6 +193,8 @@ class Server:
             self._ioctl(connection, request)
         elif request.kind == wire.OPEN:
             self._open(task, request.cmd)
+        elif request.kind == wire.ATTACH:
+            self._attach(connection)
         elif request.cmd == wire.VERSION:
             task.finish(0)
         else:
@@ -205,6 +214,31 @@ class Server:
         except Exception:
             log.exception("opening %s failed; the client gets EIO", path)
             task.finish(-errno.EIO)
+
+    def _attach(self, connection: Connection) -> None:
+        """Until the other side hangs up."""
+        sock, task = connection.sock, connection.task
+        if self._gate is None:
+            task.finish(-errno.EOPNOTSUPP)
+            return
+        listener = task.fetch_fd(wire.LISTENER)
+        try:
+            shared = task.fetch_fd(wire.CALLS)
+            calls = mmap.mmap(shared, 8 * MAX_WORKERS)
+            os.close(shared)
+        except (OSError, ValueError):
+            os.close(listener)
+            raise
+
+        def knock() -> None:
+            with contextlib.suppress(OSError):
+                sock.send(wire.TO_CLIENT.pack(wire.KNOCK, 0, 0, 0))
+
+        receiver = self._gate.adopt(listener, calls, knock)
+        task.finish(0)
+        while sock.recv(wire.REQUEST_MAX):
+            pass
+        self._gate.release(receiver)
 
     def _ioctl(self, connection: Connection, request: wire.Request) -> None:
         device = connection.proven.get(request.inode)

@@ -20,10 +20,13 @@ TO_SERVER: Final = struct.Struct("=IIQQiI")
 # struct to_client: kind, result, addr, size
 TO_CLIENT: Final = struct.Struct("=IiQQ")
 
-HELLO, OPEN, IOCTL, DATA, FAULT, DESCRIPTOR = range(1, 7)
-DONE, PASS, READ, WRITE, FETCH = range(1, 6)
+HELLO, OPEN, IOCTL, DATA, FAULT, DESCRIPTOR, ATTACH = range(1, 8)
+DONE, PASS, READ, WRITE, FETCH, KNOCK = range(1, 7)
 GIVES_FD: Final = 1
 """In ``addr`` of DONE: the result is the number that the descriptor coming along gets."""
+
+LISTENER, CALLS = range(2)
+"""What FETCH asks for in answer to ATTACH: the seccomp listener, and the memory shared with its keeper."""
 
 DEVICES: Final = ("/dev/tee0", "/dev/teepriv0")
 _WITH_BLOCK: Final = frozenset(
@@ -55,12 +58,12 @@ class Request:
 
 
 def parse(packet: bytes) -> Request:
-    """WireError for anything but a well-formed HELLO, OPEN or IOCTL."""
+    """WireError for anything but a well-formed HELLO, OPEN, IOCTL or ATTACH."""
     if len(packet) < TO_SERVER.size:
         raise WireError(f"a packet of {len(packet)} bytes")
     kind, cmd, inode, arg, fd, arg_size = TO_SERVER.unpack_from(packet)
     end = TO_SERVER.size + arg_size
-    if kind not in (HELLO, OPEN, IOCTL):
+    if kind not in (HELLO, OPEN, IOCTL, ATTACH):
         raise WireError(f"a packet of kind {kind} that answers nothing")
     if len(packet) < end or (kind != IOCTL and len(packet) != TO_SERVER.size):
         raise WireError(f"a packet of {len(packet)} bytes with an argument of {arg_size}")

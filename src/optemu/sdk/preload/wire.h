@@ -15,6 +15,7 @@ enum to_server_kind {
 	DATA,		/* the bytes asked for */
 	FAULT,		/* cmd: errno */
 	DESCRIPTOR,	/* the descriptor asked for, as SCM_RIGHTS */
+	ATTACH,		/* not the library's: a seccomp listener to be served, as SCM_RIGHTS */
 };
 
 enum wire_device { WIRE_TEE, WIRE_TEEPRIV };
@@ -35,6 +36,7 @@ enum to_client_kind {
 	READ,		/* give size bytes at addr */
 	WRITE,		/* store the next packet, size bytes, at addr */
 	FETCH,		/* give descriptor number addr */
+	KNOCK,		/* to who sent ATTACH: have the keeper make a notified call */
 };
 
 /* In addr of DONE: the result is the number of the descriptor that comes along */
