@@ -28,4 +28,4 @@ def test_128_megabytes(tmp_path: Path, arch: str) -> None:
                 assert touch(session) == (11, 22, 1, 0)
                 assert touch(session)[:2] == (12, 23)
                 assert touch(other) == (11, 22, 1, 0)
-        assert m.board.memory.used(secure=True) < 2 * 3 * LARGE["LARGE_SIZE"]
+        assert m.board.memory.usage(secure=True).used < 2 * 3 * LARGE["LARGE_SIZE"]
