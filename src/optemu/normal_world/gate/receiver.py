@@ -10,6 +10,7 @@ from time import perf_counter, thread_time
 from typing import Final
 
 from optemu.abi import tee_ioctl
+from optemu.errors import explain
 from optemu.normal_world.gate import kernel
 from optemu.normal_world.gate.client import Client, add_fd, call_is_alive
 from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
@@ -167,7 +168,7 @@ class Receiver:
         if error.errno == errno.EINTR:
             return True
         if error.errno != errno.ENOENT:
-            log.error("cannot receive the clients' calls any more (%s); they will not be served", error)
+            log.error("cannot receive the clients' calls any more (%s); they will not be served", explain(error))
             return False
         return self._clients_left(0)
 
@@ -197,7 +198,7 @@ class Receiver:
                 continue
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.EINPROGRESS):  # its caller died; the keeper was faster
-                    log.error("an answer to a client was refused: %s", error)
+                    log.error("an answer to a client was refused: %s", explain(error))
                 return
 
     # -- open
@@ -255,7 +256,7 @@ class Receiver:
                 "client thread %d must not be looked into (%s), so it finds no /dev/tee0: its program file may be "
                 "unreadable, or it has made itself undumpable; run it readable or as the same user",
                 tid,
-                error,
+                explain(error),
             )
 
     # -- ioctl
