@@ -42,7 +42,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     p.add_argument("uuid", metavar="UUID", help="the TA")
     p.add_argument("cmd", metavar="CMD", help="the command's number")
-    p.add_argument("params", metavar="PARAM", nargs="*", help="see below")
+    p.add_argument("params", metavar="PARAM", nargs="*", default=[], help="see below")
     add_machine_options(p)
     add_trace_options(p)
     p.set_defaults(run=run)
