@@ -27,7 +27,7 @@ def test_kernels(monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None
     found = support.check()
     assert not found.ok
     assert words in found.reason
-    assert "later release" in found.reason
+    assert "preload library" in found.reason
 
 
 def test_probing_changes_nothing() -> None:
