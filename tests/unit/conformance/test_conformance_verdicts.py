@@ -104,3 +104,15 @@ def test_a_package_that_is_not_the_pinned_one(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(packages.FetchError, match="no such version"):
         fetch(packages.Package("x", "gone", "suite", right), {}, tmp_path)
     assert fetch(packages.Package("libx", "gone", "library", "0" * 64), {}, tmp_path).exists()
+
+
+def test_the_mirror_is_the_machines_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = "'http://a.example/debian-security/dists/x-security/InRelease' a 0 \n"
+    monkeypatch.delenv("OPTEMU_DEBIAN_MIRROR", raising=False)
+    monkeypatch.setattr(packages, "_run", lambda argv, env, cwd: listed)
+    with pytest.raises(packages.FetchError, match="OPTEMU_DEBIAN_MIRROR=URL"):
+        packages._mirror()
+    listed += "'http://b.example/debian/dists/x/InRelease' b 0 \n"
+    assert packages._mirror() == "http://b.example/debian"
+    monkeypatch.setenv("OPTEMU_DEBIAN_MIRROR", "file:///mine")
+    assert packages._mirror() == "file:///mine"
