@@ -47,6 +47,17 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     p.set_defaults(run=run)
 
 
+_OF_THE_SERVER: dict[str, object] = {
+    "ta_dir": [],
+    "state": None,
+    "seed": None,
+    "supplicant": "builtin",
+    "trace": False,
+    "output": None,
+}
+"""Options that make no sense with ``--attach``, and their defaults."""
+
+
 class RunError(Exception):
     """No TEE to attach to, or no library to load; the message says why."""
 
@@ -109,16 +120,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> Config:
     """ConfigError, also for options that are the server's."""
-    theirs = ("ta_dir", "state", "seed", "trace", "output")
-    given = [name for name in theirs if getattr(args, name)] if args.attach is not None else []
-    if given:
+    given = [name for name, default in _OF_THE_SERVER.items() if getattr(args, name) != default]
+    if given and args.attach is not None:
         raise ConfigError(f"--{given[0].replace('_', '-')} is for optemu serve, whose TEE the program will use")
     return config_from(args)
 
 
 def _run(device: LazyDevice, road: "Plan") -> int:
     """With a TEE of its own."""
-    from optemu.normal_world import preload
     from optemu.normal_world.gate import Gate
     from optemu.normal_world.program import GATE
 
@@ -128,6 +137,8 @@ def _run(device: LazyDevice, road: "Plan") -> int:
                 return gate.run(road.argv)
             finally:
                 device.abandon_calls()
+    from optemu.normal_world import preload
+
     library = _library(road)
     with tempfile.TemporaryDirectory(prefix="optemu-") as private:
         path = Path(private) / "socket"
