@@ -149,6 +149,10 @@ class PhysicalMemory:
         """How many regions of that kind exist (for leak checks and statistics)."""
         return len(self._windows[secure].bases)
 
+    def used(self, *, secure: bool) -> int:
+        """Bytes of that kind of memory that are in use."""
+        return self._windows[secure].usage.used
+
     def usage(self, *, secure: bool) -> Usage:
         """Figures about that kind of memory, which go on changing."""
         return self._windows[secure].usage

@@ -158,14 +158,25 @@ class PseudoTaCtx(TaCtx):
         trace = self._ta.tee.trace
         if trace.on:
             trace.enter(points.PTA_OPEN, self._ta.name)
-        ret = self._call(session, lambda types, params: self._open(thread, session, types, params))
+        ret = self._create(session) or self._call(
+            session, lambda types, params: self._open(thread, session, types, params)
+        )
         if trace.on:
             trace.exit(points.PTA_OPEN, ret)
         return ret
 
+    def _create(self, session: Session) -> int:
+        """Before the parameters are looked at: ``destroy`` follows even when those are refused."""
+        session.err_origin = gp.TEE_ORIGIN_TRUSTED_APP
+        try:
+            if self.ref_count == 1:
+                self._ta.create()
+        except TeeError as e:
+            log.debug("%s", e)
+            return e.code
+        return gp.TEE_SUCCESS
+
     def _open(self, thread: Thread, session: Session, types: int, params: list[PtaParam]) -> None:
-        if self.ref_count == 1:
-            self._ta.create()
         session.user_ctx = self._ta.open_session(thread, session.clnt_id, types, params)
 
     def enter_invoke_cmd(self, thread: Thread, session: Session, cmd: int) -> int:
