@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fuzz clean
 
 demo: $(STAMP)
 	$(BIN)/optemu demo
@@ -22,6 +22,11 @@ lint: $(STAMP)
 # Prints what calls cost beside the floor of the same run; asserts nothing.
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Hostile inputs of every kind, a million by default; says what to call to see a failure again.
+COUNT ?= 1000000
+fuzz: $(STAMP)
+	PYTHONPATH=tests:tests/e2e $(BIN)/python -m campaigns --count $(COUNT)
 
 # Debian keeps venv in a package of its own: say so rather than fail with pip's words.
 $(STAMP): pyproject.toml

@@ -73,6 +73,7 @@ class Machine:
             self.supplicant = None
         for ctx in list(self.device.contexts):
             ctx.close()
+        self.board.power_off()
         self.tee.user_tas.power_off(self.tee.manager.contexts)
 
     def __enter__(self) -> "Machine":

@@ -162,7 +162,21 @@ def test_syscalls_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["", "run", "invoke", "build", "ta", "ta info", "syscalls", "trace", "trace convert", "demo"]
+    "verb",
+    [
+        "",
+        "run",
+        "invoke",
+        "build",
+        "sign",
+        "sign stitch",
+        "ta",
+        "ta info",
+        "syscalls",
+        "trace",
+        "trace convert",
+        "demo",
+    ],
 )
 def test_help(verb: str) -> None:
     done = optemu(*verb.split(), "--help")

@@ -81,7 +81,7 @@ class _Window:
         for _ in range(2):
             base = self.next
             while base + size <= self.end:
-                clash = self._clash(base, size)
+                clash = self._clash(base, size + PAGE_SIZE)
                 if clash is None:
                     self.next = base + size + PAGE_SIZE
                     return base

@@ -1,3 +1,4 @@
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ def gate(driver: FakeDriver) -> Iterator[Gate]:
     reason = support.check().reason
     if reason:
         pytest.skip(reason)
+    gc.collect()  # what other tests left holds descriptors until then
     before = _descriptors()
     gate = Gate(driver)
     yield gate

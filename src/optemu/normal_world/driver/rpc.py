@@ -58,6 +58,8 @@ class RpcArg:
 
     def __init__(self, view: memoryview) -> None:
         self.view = view
+        if len(view) < optee_msg.MSG_ARG.size:
+            raise OSError(errno.EINVAL, f"an RPC in {len(view)} bytes of memory")
         head = optee_msg.MSG_ARG.unpack_from(view, 0)
         self.cmd = head[0]
         count = head[7]

@@ -141,6 +141,7 @@ class Supp:
                 number, rest = params[0].a, params[1:]
             request = self._taken.get(number)
             if request is None:
+                self._sync_id = -1  # withdrawn meanwhile: with this answer the supplicant is free again
                 raise OSError(errno.ENOENT, f"nobody waits for an answer to request {number}")
             if len(rest) != len(request.params):
                 raise OSError(errno.EINVAL, f"{len(rest)} parameters answer {len(request.params)}")

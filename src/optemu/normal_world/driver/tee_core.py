@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from optemu.abi import tee_ioctl as ioc
 from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_TMEM_INPUT
+from optemu.board.memory import PAGE_MASK
 from optemu.normal_world.driver import points
 from optemu.normal_world.driver.optee import MsgArg, Optee
 from optemu.normal_world.driver.params import MEMREFS, TeeParam
 from optemu.normal_world.driver.task import Task
-from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm
+from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm, keep_size
 
 log = logging.getLogger("optemu.driver")
 
@@ -192,8 +193,9 @@ def _ioctl_shm_register_fd(ctx: TeeContext, arg: int, task: Task) -> int:
     ours = task.fetch_fd(fd)
     try:
         size = os.fstat(ours).st_size
-        if not 0 < size <= MAX_SHM_SIZE:
-            raise OSError(errno.EINVAL, f"descriptor {fd} has {size} bytes")
+        if not 0 < size <= MAX_SHM_SIZE or size & PAGE_MASK:
+            raise OSError(errno.EINVAL, f"descriptor {fd} has {size} bytes, not whole pages as a dma-buf")
+        keep_size(ours)
         region = ctx.optee.board.memory.allocate(size, secure=False, fd=ours)
     finally:
         os.close(ours)
@@ -396,7 +398,7 @@ IOCTLS = {
         Ioctl(ioc.TEE_IOC_VERSION, "TEE_IOC_VERSION", _ioctl_version, None),
         Ioctl(ioc.TEE_IOC_SHM_ALLOC, "TEE_IOC_SHM_ALLOC", _ioctl_shm_alloc, None),
         Ioctl(ioc.TEE_IOC_SHM_REGISTER, "TEE_IOC_SHM_REGISTER", _ioctl_shm_register, None, "copied around calls"),
-        Ioctl(ioc.TEE_IOC_SHM_REGISTER_FD, "TEE_IOC_SHM_REGISTER_FD", _ioctl_shm_register_fd, None, "memfds"),
+        Ioctl(ioc.TEE_IOC_SHM_REGISTER_FD, "TEE_IOC_SHM_REGISTER_FD", _ioctl_shm_register_fd, None, "sealed memfds"),
         Ioctl(ioc.TEE_IOC_OPEN_SESSION, "TEE_IOC_OPEN_SESSION", _ioctl_open_session, False),
         Ioctl(ioc.TEE_IOC_INVOKE, "TEE_IOC_INVOKE", _ioctl_invoke, False),
         Ioctl(ioc.TEE_IOC_CANCEL, "TEE_IOC_CANCEL", _ioctl_cancel, False),

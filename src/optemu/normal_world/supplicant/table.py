@@ -121,7 +121,8 @@ BY_CMD: Final = {row.cmd: row for row in ROWS}
 
 
 def point(row: Row) -> Point:
-    return Point(row.name, World.NORMAL, EL.EL0, "supplicant", args=row.args, result="ret:tee_result")
+    where, upstream = "supplicant/table.py ROWS", "tee-supplicant/src/tee_supplicant.c"
+    return Point(row.name, World.NORMAL, EL.EL0, "supplicant", row.args, "ret:tee_result", where, upstream)
 
 
 POINTS: Final = {row.cmd: point(row) for row in ROWS}

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from optemu.abi import gp
 from optemu.errors import TaPanic
+from optemu.secure_world.core.vm import VmRegion
 from optemu.secure_world.cpu import Stop
 from optemu.secure_world.ldelf.dump import DumpRegion, abort_lines, state_lines
 
@@ -20,6 +21,10 @@ _ABORTS = {
     Stop.BREAKPOINT: "breakpoint",
     Stop.CRASH: "crash",
 }
+
+_NO_SUCH = "undefined instruction"
+_UNDEFINED = {0x0D: "indirect branch to what is no target of one (BTI)"}
+"""By exception class, where there is more to say."""
 
 
 def report_panic(ta: "UserTaCtx", panic: TaPanic) -> None:
@@ -39,7 +44,7 @@ def report_abort(ta: "UserTaCtx", stop: Stop) -> None:
     elif stop == Stop.DATA_ABORT:
         why = f"write permission fault, {region.label}" if not region.prot & 2 else "permission fault"
     else:
-        why = "permission fault" if stop == Stop.PREFETCH_ABORT else "undefined instruction"
+        why = "permission fault" if stop == Stop.PREFETCH_ABORT else _UNDEFINED.get(cpu.syndrome >> 26, _NO_SUCH)
     regs = cpu.registers()
     _report(ta, abort_lines(_ABORTS[stop], address, why, regs, ta.instance.image.elf.arch))
 
@@ -47,15 +52,19 @@ def report_abort(ta: "UserTaCtx", stop: Stop) -> None:
 def _report(ta: "UserTaCtx", head: list[str]) -> None:
     instance = ta.instance
     assert instance is not None
-    regions = [DumpRegion(r.va, r.pa, r.size, r.flags(), r.label) for r in instance.space.regions]
-    elf = instance.image.elf
+    elf = instance.elf
+
+    def label(r: VmRegion) -> str:
+        """The number of the image it belongs to, or else what it is."""
+        return next((str(n) for n, m in enumerate(elf.modules) if m.base <= r.va < m.end), r.label)
+
+    regions = [DumpRegion(r.va, r.pa, r.size, r.flags(), label(r)) for r in instance.space.regions]
 
     def read(va: int, size: int) -> bytes | None:
         view = instance.space.view(va, size)
         return bytes(view) if view is not None else None
 
-    lines = head + state_lines(
-        elf.arch, gp.uuid_str(ta.uuid), regions, [(gp.uuid_str(ta.uuid), elf.base)], instance.cpu.registers(), read
-    )
+    modules = [(gp.uuid_str(m.uuid), m.base) for m in elf.modules]
+    lines = head + state_lines(elf.arch, gp.uuid_str(ta.uuid), regions, modules, instance.cpu.registers(), read)
     for line in lines:
         log.error("%s", line)

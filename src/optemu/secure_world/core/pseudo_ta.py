@@ -133,6 +133,8 @@ def verify_conformance(table: tuple[type[PseudoTa], ...]) -> None:
     """verify_pseudo_tas_conformance, at boot: ValueError says which TA is wrong and how."""
     seen: dict[bytes, str] = {}
     for ta in table:
+        if not hasattr(ta, "uuid"):
+            raise ValueError(f"static TA {ta.__name__!r} has no UUID: register it with @pseudo_ta(uuid=..., name=...)")
         who = f"static TA {ta.name or ta.__name__!r} ({gp.uuid_str(ta.uuid)})"
         if ta.uuid in seen:
             raise ValueError(f"{who} has the UUID of {seen[ta.uuid]!r}")

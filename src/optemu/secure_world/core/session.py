@@ -55,7 +55,7 @@ class TaCtx(ABC):
         return gp.TEE_ERROR_NOT_SUPPORTED
 
     def stop(self) -> None:
-        """From any core: end what the TA executes right now; it dies of it."""
+        """From any core: interrupt what the TA executes right now."""
 
     def release_state(self, thread: Thread) -> None:
         """Give back what a dead context still holds, though sessions still refer to it."""

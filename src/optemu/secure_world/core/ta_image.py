@@ -7,13 +7,14 @@ engine that keeps its translations when the memory is set back.
 
 import ctypes
 import mmap
+from collections.abc import Callable
 
 from optemu.abi import gp
 from optemu.board.memory import PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
-from optemu.secure_world.core.vm import AddressSpace
+from optemu.secure_world.core.vm import DL, MAP_BASE, AddressSpace
 from optemu.secure_world.cpu import Cpu, Prot, engine
-from optemu.secure_world.ldelf import ElfImage, Segment, load
+from optemu.secure_world.ldelf import ElfImage, Module, Segment, dlopen, link, place
 
 STACK_TOP = 0x4000_0000
 LOAD_BASE = 0x4010_0000
@@ -28,8 +29,10 @@ class TaInstance:
 
     def __init__(self, image: "TaImage", memory: PhysicalMemory) -> None:
         self.image = image
+        self.elf = image.elf
+        """What is loaded: the image, and the libraries that the TA has opened since."""
         self.memory = memory
-        self.cpu: Cpu = engine(image.elf.arch)
+        self.cpu: Cpu = engine(image.elf.arch, image.new_key())
         self.space = AddressSpace(self.cpu)
         self.stack_size = image.stack_size
         self.region: Region = memory.allocate(self.stack_size + image.writable_size, secure=True)
@@ -54,7 +57,8 @@ class TaInstance:
     def reset(self) -> None:
         """Memory as the image has it, registers as at power-on, no parameters."""
         self.space.clean_param()
-        self.space.unmap_all_zi(self.memory)
+        self.space.unmap_added(self.memory)
+        self.elf = self.image.elf
         if self.region.size > _LARGE:
             # Untouched pages stay untouched: the kernel takes the others back.
             self.region.mem.madvise(mmap.MADV_DONTNEED)
@@ -65,6 +69,20 @@ class TaInstance:
             self.region.view[at : at + len(segment.data)] = segment.data
             at += segment.size
         self.cpu.clear_stop()
+
+    def dlopen(self, libraries: list[Module], gap: Callable[[], int]) -> None:
+        """Add ``libraries`` to the TA, until it is reset. TeeError leaves everything as it was."""
+        place(libraries, max(r.end for r in self.space.regions if r.va < MAP_BASE), gap)
+        elf, segments, patches = dlopen(self.elf, libraries, self.space.copy_from_user_private)
+        if segments[-1].va + segments[-1].size > MAP_BASE:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "no addresses left for another library")
+        for segment in segments:
+            region = self.memory.allocate(segment.size, secure=True)
+            region.view[: len(segment.data)] = segment.data
+            self.space.map(segment.va, region, 0, segment.size, Prot(segment.prot), DL)
+        for va, data in patches:
+            self.space.copy_to_user_private(va, data)
+        self.elf = elf
 
     def recycle(self) -> None:
         self.reset()
@@ -78,8 +96,12 @@ class TaInstance:
 class TaImage:
     """A verified image: relocated once, and the instances of it that wait to be used again."""
 
-    def __init__(self, elf: ElfImage, memory: PhysicalMemory) -> None:
+    def __init__(
+        self, elf: ElfImage, memory: PhysicalMemory, new_key: Callable[[], bytes | None] = lambda: None
+    ) -> None:
         self.elf = elf
+        self.new_key = new_key
+        """Gives the pointer authentication key of an instance, None when it has none."""
         self._memory = memory
         self.stack_size = round_up(max(elf.ta_head.stack_size, 1))
         self.writable: list[Segment] = [s for s in elf.segments if s.writable]
@@ -127,6 +149,10 @@ class TaImage:
         return len(self._idle)
 
 
-def parse(image: bytes) -> ElfImage:
-    """ldelf's work on a verified payload: map and relocate. TeeError says what is wrong with the ELF file."""
-    return load(image, LOAD_BASE)
+def load_modules(modules: list[Module], gap: Callable[[], int]) -> ElfImage:
+    """ldelf's work on verified payloads, the TA's first: place and relocate. TeeError says what is wrong with them."""
+    place(modules, LOAD_BASE, gap)
+    elf = link(modules)
+    if elf.segments[-1].va + elf.segments[-1].size > MAP_BASE:
+        raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the TA and its libraries exceed the address space")
+    return elf

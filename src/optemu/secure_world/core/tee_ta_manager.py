@@ -144,18 +144,22 @@ class TaManager:
         if ctx is None:
             self._destroy_session(thread, s, sessions)
             return
-        if ctx.panicked:
-            self._destroy_session(thread, s, sessions)
-        elif self._try_set_busy(thread, ctx):
-            s.cancel_time = NEVER
-            ctx.enter_close_session(thread, s)
-            self._destroy_session(thread, s, sessions)
-            self._clear_busy(thread, ctx)
-        else:
-            # Upstream panics the whole core here: a TA on our own call chain is closed by somebody it called.
-            log.error("TA %s cannot be told that a session closes: it waits for us", gp.uuid_str(ctx.uuid))
-            self._destroy_session(thread, s, sessions)
-        self._release_context(thread, ctx)
+        try:
+            if ctx.panicked:
+                self._destroy_session(thread, s, sessions)
+            elif self._try_set_busy(thread, ctx):
+                try:
+                    s.cancel_time = NEVER
+                    ctx.enter_close_session(thread, s)
+                finally:
+                    self._destroy_session(thread, s, sessions)
+                    self._clear_busy(thread, ctx)
+            else:
+                # Upstream panics the whole core here: a TA on our own call chain is closed by somebody it called.
+                log.error("TA %s cannot be told that a session closes: it waits for us", gp.uuid_str(ctx.uuid))
+                self._destroy_session(thread, s, sessions)
+        finally:
+            self._release_context(thread, ctx)
 
     def _release_context(self, thread: Thread, ctx: TaCtx) -> None:
         keep_alive = ctx.flags & TA_FLAG_SINGLE_INSTANCE and ctx.flags & TA_FLAG_INSTANCE_KEEP_ALIVE
@@ -282,7 +286,11 @@ class TaManager:
             s.clnt_id = client
             return ctx.enter_open_session(thread, s)
 
-        ret, origin = self._enter(thread, s, ctx, timeout_ms, param, enter)
+        try:
+            ret, origin = self._enter(thread, s, ctx, timeout_ms, param, enter)
+        except Exception:
+            self._close_session(thread, s, sessions)
+            raise
         session_id = s.id
         if ret:
             log.info("Failed for TA %s. Return error 0x%x", gp.uuid_str(uuid), ret)

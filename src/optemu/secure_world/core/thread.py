@@ -179,8 +179,8 @@ class Thread:
         attr, buf_ptr, got, cookie = optee_msg.MSG_PARAM.unpack_from(arg, optee_msg.MSG_ARG.size)
         wanted = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT | optee_msg.OPTEE_MSG_ATTR_NONCONTIG
         mobj = None
-        if ret == gp.TEE_SUCCESS and attr == wanted and got >= size:
-            mobj = self._pool.shm.from_noncontig(buf_ptr, got, cookie)
+        if ret == gp.TEE_SUCCESS and attr == wanted:
+            mobj = self._pool.shm.from_noncontig(buf_ptr, got, cookie) if got >= size else None
             if mobj is None or not self._pool.shm.register(mobj):
                 self.rpc_free(cookie, kind)
                 mobj = None
@@ -231,6 +231,11 @@ class Thread:
         """Have the normal world wake ``other``."""
         assert isinstance(other, Thread)
         self._notification(rpc_abi.OPTEE_RPC_NOTIFICATION_SEND, other.id)
+
+    def foreign_interrupt(self) -> None:
+        """The time slice is over: let the normal world schedule."""
+        self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR)
+        self.check_abandoned()
 
     def check_abandoned(self) -> None:
         """TaPanic when nobody waits for this call any more."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_FRAMES = 64
+_ADDRESS = 0xFFFF_FFFF
+"""TAs live below 4 GiB; above may be the signature of a return address (PAC)."""
 _INSTRUCTION = 4
 
 Read = Callable[[int, int], bytes | None]
@@ -15,7 +17,7 @@ Read = Callable[[int, int], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class DumpRegion:
-    """Memory the TA sees; ``label`` "text" and "data" are the image's, anything else is named in the list."""
+    """Memory the TA sees; ``label`` is the number of the image it belongs to, or else what it is."""
 
     va: int
     pa: int
@@ -45,7 +47,7 @@ def state_lines(
     """Status of the TA: its regions, its images (UUID and load address), its call stack."""
     lines = [f"Status of TA {uuid}", f" arch: {arch}"]
     for n, r in enumerate(regions):
-        where = "[0]" if r.label in ("text", "data") else f"({r.label})"
+        where = f"[{r.label}]" if r.label.isdigit() else f"({r.label})"
         lines.append(f" region {n:2}: va 0x{r.va:08x} pa 0x{r.pa:08x} size 0x{r.size:06x} flags {r.flags} {where}")
     lines += [f" [{n}] {name} @ 0x{base:x}" for n, (name, base) in enumerate(modules)]
     width = 16 if arch == "aarch64" else 8
@@ -62,7 +64,7 @@ def call_stack(arch: str, regs: Mapping[str, int], read: Read) -> list[int]:
         record = read(frame, 16)
         if record is None:
             break
-        following, back = int.from_bytes(record[:8], "little"), int.from_bytes(record[8:], "little")
+        following, back = int.from_bytes(record[:8], "little"), int.from_bytes(record[8:], "little") & _ADDRESS
         if not back:
             break
         stack.append(back - _INSTRUCTION)

@@ -1,12 +1,14 @@
 """Services a user TA's runtime asks of the core beyond the syscalls. Mirrors core/pta/system.c.
 
-What concerns the TA's address space is here, the rest in system_services.py.
+What concerns the TA's address space is here: zero-initialised memory, which a runtime needs to show another TA a copy
+of its private data, and libdl. The rest is in system_services.py.
 """
 
 from optemu.abi import gp
 from optemu.abi.ta_head import TA_FLAG_CONCURRENT
+from optemu.errors import TeeError
 from optemu.secure_world.core.param import Value, param_types
-from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaParam
+from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
 from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
@@ -15,9 +17,15 @@ from optemu.secure_world.pta.system_services import SERVICES
 
 PTA_SYSTEM_MAP_ZI = 2
 PTA_SYSTEM_UNMAP = 3
+PTA_SYSTEM_DLOPEN = 10
+PTA_SYSTEM_DLSYM = 11
 PTA_SYSTEM_MAP_FLAG_SHAREABLE = 1
 
+RTLD_NOW, RTLD_GLOBAL, RTLD_NODELETE = 2, 0x100, 0x1000
+
 _IN, _INOUT = gp.TEE_PARAM_TYPE_VALUE_INPUT, gp.TEE_PARAM_TYPE_VALUE_INOUT
+_OUT, _MEMREF_IN = gp.TEE_PARAM_TYPE_VALUE_OUTPUT, gp.TEE_PARAM_TYPE_MEMREF_INPUT
+_NIL = bytes(16)
 
 
 class SystemPta(PseudoTa):
@@ -38,6 +46,10 @@ class SystemPta(PseudoTa):
             return _map_zi(caller, types, params)
         if cmd == PTA_SYSTEM_UNMAP:
             return _unmap(caller, types, params)
+        if cmd == PTA_SYSTEM_DLOPEN:
+            return _dlopen(thread, caller, types, params)
+        if cmd == PTA_SYSTEM_DLSYM:
+            return _dlsym(caller, types, params)
         service = SERVICES.get(cmd)
         return service(thread, caller, types, params) if service else gp.TEE_ERROR_NOT_IMPLEMENTED
 
@@ -70,3 +82,39 @@ def _unmap(caller: UserTaCtx, types: int, params: list[PtaParam]) -> int | None:
         return gp.TEE_ERROR_BAD_PARAMETERS
     caller.space.unmap_zi(caller.tee.board.memory, (where.a & 0xFFFFFFFF) << 32 | where.b & 0xFFFFFFFF, size.a)
     return None
+
+
+def _dlopen(thread: Thread, caller: UserTaCtx, types: int, params: list[PtaParam]) -> int | None:
+    """[in] UUID; [in] flags, those of RTLD that mean now, for all, for ever. The nil UUID is the TA itself."""
+    library, flags = params[:2]
+    if types != param_types(_MEMREF_IN, _IN):
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    assert isinstance(flags, Value)
+    uuid = _uuid(library)
+    if flags.a != RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    if uuid != _NIL:
+        caller.tee.user_tas.dlopen(thread, caller, uuid)
+    return None
+
+
+def _dlsym(caller: UserTaCtx, types: int, params: list[PtaParam]) -> int | None:
+    """[in] UUID, nil for all; [in] name; [out] address, high word first."""
+    library, name, address = params[:3]
+    if types != param_types(_MEMREF_IN, _MEMREF_IN, _OUT):
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    assert isinstance(address, Value)
+    uuid = _uuid(library)
+    if not isinstance(name, PtaMemref) or name.buffer is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    symbol = bytes(name.buffer).split(b"\0")[0]
+    va = caller.tee.user_tas.dlsym(caller, None if uuid == _NIL else uuid, symbol)
+    address.a, address.b = va >> 32, va & 0xFFFFFFFF
+    return None
+
+
+def _uuid(param: PtaParam) -> bytes:
+    """A TEE_UUID in the caller's memory, as octets."""
+    if not isinstance(param, PtaMemref) or param.buffer is None or param.size != 16:
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, "a UUID of 16 bytes is wanted")
+    return gp.uuid_from_memory(bytes(param.buffer))

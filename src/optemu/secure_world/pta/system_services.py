@@ -14,11 +14,11 @@ from optemu.abi.optee_msg import (
     OPTEE_MSG_ATTR_TYPE_VALUE_INPUT,
 )
 from optemu.errors import TeeError
-from optemu.secure_world.core.huk_subkey import HUK_SUBKEY_UNIQUE_TA, huk_subkey_derive
 from optemu.secure_world.core.param import Value, param_types
 from optemu.secure_world.core.pseudo_ta import PtaMemref, PtaParam
 from optemu.secure_world.core.thread import RpcParam, Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
+from optemu.secure_world.crypto.huk_subkey import HUK_SUBKEY_UNIQUE_TA, huk_subkey_derive
 
 PTA_SYSTEM_ADD_RNG_ENTROPY = 0
 PTA_SYSTEM_DERIVE_TA_UNIQUE_KEY = 1

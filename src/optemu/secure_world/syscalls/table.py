@@ -140,6 +140,14 @@ SYSCALLS: tuple[SyscallRow, ...] = (
 )
 
 
+def _point(row: SyscallRow) -> Point:
+    where = (
+        f"syscalls/{row.handler.__module__.rpartition('.')[2]}.py {row.name}" if row.handler else "syscalls/table.py"
+    )
+    upstream = "core/kernel/scall.c"
+    return Point(row.name, World.SECURE, EL.S_EL1, "syscall", row.args, "ret:tee_result", where, upstream)
+
+
 class SyscallTable:
     """The rows made ready: how many arguments each takes, and its trace point."""
 
@@ -149,7 +157,7 @@ class SyscallTable:
             row.number: (
                 row.handler,
                 len(row.args.split()),
-                Point(row.name, World.SECURE, EL.S_EL1, "syscall", args=row.args, result="ret:tee_result"),
+                _point(row),
                 row,
             )
             for row in SYSCALLS
