@@ -1,22 +1,17 @@
-"""Profiles of TAs. Mirrors core/pta/gprof.c.
+"""Profiles of TAs: the call graph that a TA's runtime counts, and samples of its program counter.
 
-The call graph that a TA's runtime counts is sent for real. Sampling of its program counter is not there: a board
-samples when an interrupt of the normal world arrives at EL0, and our engine has no exact counter to show then.
-A runtime that cannot sample says so and goes on.
+Mirrors core/pta/gprof.c.
 """
-
-import logging
 
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_RMEM_INPUT, OPTEE_MSG_ATTR_TYPE_VALUE_INOUT
+from optemu.secure_world.core.gprof import SampleBuf
 from optemu.secure_world.core.param import Value, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
-from optemu.secure_world.core.session import Identity
+from optemu.secure_world.core.session import Identity, Session
 from optemu.secure_world.core.thread import RpcParam, Thread
 from optemu.secure_world.pta.caller import calling_user_ta
-
-log = logging.getLogger("optemu.core")
 
 PTA_GPROF_SEND = 0
 PTA_GPROF_START_PC_SAMPLING = 1
@@ -47,12 +42,15 @@ class GprofPta(PseudoTa):
             return gp.TEE_ERROR_NOT_IMPLEMENTED
         if types != _TYPES[cmd]:
             return gp.TEE_ERROR_BAD_PARAMETERS
-        if cmd == PTA_GPROF_SEND:
-            return _send(thread, calling_user_ta(thread, self.name).uuid, params)
-        if cmd == PTA_GPROF_STOP_PC_SAMPLING:
-            return gp.TEE_ERROR_BAD_STATE
-        log.info("gprof: the program counter is not sampled; the call graph is")
-        return gp.TEE_ERROR_NOT_SUPPORTED
+        caller = calling_user_ta(thread, self.name)
+        session_of_caller = thread.session
+        assert session_of_caller is not None
+        match cmd:
+            case 0:
+                return _send(thread, caller.uuid, params)
+            case 1:
+                return _start_pc_sampling(session_of_caller, params)
+        return _stop_pc_sampling(session_of_caller, params)
 
 
 def _send(thread: Thread, uuid: bytes, params: list[PtaParam]) -> int:
@@ -73,3 +71,24 @@ def _send(thread: Thread, uuid: bytes, params: list[PtaParam]) -> int:
     if ret == gp.TEE_SUCCESS:
         file.a = number.a & 0xFFFFFFFF
     return ret
+
+
+def _start_pc_sampling(caller: Session, params: list[PtaParam]) -> int:
+    """[inout] memref: counters of 16 bits. [in] value: address of the code for the first of them, scale."""
+    buffer, where = params[:2]
+    assert isinstance(buffer, PtaMemref)
+    assert isinstance(where, Value)
+    if caller.sbuf is not None:
+        return gp.TEE_ERROR_BAD_STATE
+    caller.sbuf = SampleBuf(buffer.buffer or memoryview(bytearray()), where.a, where.b)
+    return gp.TEE_SUCCESS
+
+
+def _stop_pc_sampling(caller: Session, params: list[PtaParam]) -> int:
+    """[out] value: samples in a second."""
+    assert isinstance(params[0], Value)
+    if caller.sbuf is None:
+        return gp.TEE_ERROR_BAD_STATE
+    params[0].a = caller.sbuf.rate
+    caller.sbuf = None
+    return gp.TEE_SUCCESS
