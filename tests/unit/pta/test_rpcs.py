@@ -8,9 +8,9 @@ from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.normal_world.driver.params import MEMREFS, OUTPUTS
 from optemu.secure_world.core.param import Value
-from optemu.secure_world.core.pseudo_ta import PtaMemref
+from optemu.secure_world.core.pseudo_ta import PtaCall, PtaMemref
 from optemu.secure_world.core.thread import RpcParam
-from optemu.secure_world.pta import gprof, socket
+from optemu.secure_world.pta import socket
 from optemu.secure_world.pta.system_services import tee_invoke_supp_plugin_rpc
 
 IN, OUT, INOUT, MEM_IN, MEM_OUT, MEM_INOUT = 1, 2, 3, 5, 6, 7
@@ -114,21 +114,21 @@ def test_numbers_that_cannot_be(run, lies, number):
     low = number & 0xFFFFFFFF
 
     def script(thread):
+        def command(handler, *params):
+            return handler(None, PtaCall(thread, 1, 0, list(params)))
+
         memory = bytearray(b"\xaa" * 8)
         data = PtaMemref(memoryview(memory)[:4], 4)
-        assert socket._recv(thread, 1, [Value(0, 0), data]) == OK
+        assert command(socket._recv, Value(0, 0), data, None, None) == OK
         assert data.size == low
         argument = PtaMemref(memoryview(memory)[:4], 4)
-        assert socket._ioctl(thread, 1, [Value(0, 0), argument]) == OK
+        assert command(socket._ioctl, Value(0, 0), argument, None, None) == OK
         assert argument.size == low
         sent, handle = Value(), Value()
-        assert socket._send(thread, 1, [Value(0, 0), PtaMemref(memoryview(b"abc"), 3), sent]) == OK
-        assert socket._open(thread, 1, [Value(), PtaMemref(memoryview(b"a\0"), 2), Value(), handle]) == OK
+        assert command(socket._send, Value(0, 0), PtaMemref(memoryview(b"abc"), 3), sent, None) == OK
+        assert command(socket._open, Value(), PtaMemref(memoryview(b"a\0"), 2), Value(), handle) == OK
         assert (sent.a, handle.a) == (low, low)
         assert tee_invoke_supp_plugin_rpc(thread, bytes(16), 0, 0, memoryview(memory)[:4]) == (OK, low)
-        file = Value(0)
-        assert gprof._send(thread, bytes(16), [file, PtaMemref(memoryview(b"x"), 1)]) == OK
-        assert file.a == low
         assert memory[4:] == b"\xaa" * 4
 
     assert run(script) == OK
