@@ -52,8 +52,7 @@ class Machine:
                 plugin_dir=self.board.config.plugin_dir,
             )
             self.supplicant.start()
-            self.optee.supp.lend = self.supplicant.serve_one
-            self.optee.supp.lent = frozenset(row.cmd for row in ROWS if not row.blocks)
+            self.optee.supp.lend(self.supplicant.serve_one, {row.cmd for row in ROWS if not row.blocks})
 
     def connect(self) -> Context:
         """TEEC_InitializeContext for a client in this process."""

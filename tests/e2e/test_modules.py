@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -23,15 +24,18 @@ from optemu.normal_world.libteec import (
     Value,
 )
 from optemu.sdk import build as sdk
-from optemu.sdk.toolchain import TARGETS
+from optemu.sdk.toolchain import AARCH64, ARM
 
 TA = UUID(MODULES_UUID)
 
 
-@pytest.fixture(scope="module", params=["aarch64", "arm"])
+ARM_CODE = replace(ARM, cflags=tuple("-marm" if flag == "-mthumb" else flag for flag in ARM.cflags))
+
+
+@pytest.fixture(scope="module", params=[AARCH64, ARM, ARM_CODE], ids=["aarch64", "thumb", "arm"])
 def modules_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp(request.param)
-    sdk.build(TAS / "modules", sdk.Options(out=out, host=False, target=TARGETS[request.param]))
+    out = tmp_path_factory.mktemp("modules")
+    sdk.build(TAS / "modules", sdk.Options(out=out, host=False, target=request.param))
     return out
 
 

@@ -17,8 +17,8 @@ class Board:
         self.trace = trace or Tracer()
         self.memory = PhysicalMemory()
         self.clock = Clock(self.config.clock_offset)
-        self.rtc = Rtc(self.clock)
         self.timer = Timer()
+        self.rtc = Rtc(self.clock)
         self.entropy = Entropy(self.config.seed)
         self.trusted_keys = self.config.trusted_keys()
         self.early_tas = {uuid: self._burn(image) for uuid, image in self.config.early_ta_images().items()}

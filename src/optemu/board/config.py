@@ -52,12 +52,8 @@ class Config:
     """Offer TEE_GEN_CAP_REG_MEM; without it clients share memory for real (SHM_ALLOC), with it by copying."""
 
     def state_dir(self) -> Path:
-        """What lasts."""
+        """What lasts; its ``tee`` is what a board has in /var/lib/tee."""
         return self.state or default_state()
-
-    def tee_dir(self) -> Path:
-        """What a board has in /var/lib/tee."""
-        return self.state_dir() / "tee"
 
     def trusted_keys(self) -> list[tuple[str, bytes]]:
         """(name, PEM) of every key an image may be signed with."""

@@ -5,6 +5,7 @@ addresses has been walked once round, so that a stale physical address finds not
 """
 
 import ctypes
+import errno
 import mmap
 import threading
 from bisect import bisect_right, insort
@@ -112,14 +113,14 @@ class PhysicalMemory:
         self._windows = {False: _Window(*NSEC_WINDOW), True: _Window(*SEC_WINDOW)}
 
     def allocate(self, size: int, *, secure: bool, fd: int = -1) -> Region:
-        """A new region of at least ``size`` zeroed bytes; over the file ``fd`` (shared) when one is given."""
+        """A new region of at least ``size`` zeroed bytes; over the file ``fd`` (shared) when one is given.
+
+        MemoryError when there is no memory or no address for it.
+        """
         size = round_up(max(size, 1))
         window = self._windows[secure]
         try:
-            if fd >= 0:
-                mem = mmap.mmap(fd, size, mmap.MAP_SHARED)
-            else:
-                mem = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            mem = _host_memory(size, fd)
             with self._lock:
                 region = Region(window.place(size), mem, secure)
                 window.regions[region.base] = region
@@ -149,10 +150,15 @@ class PhysicalMemory:
         """How many regions of that kind exist (for leak checks and statistics)."""
         return len(self._windows[secure].bases)
 
-    def used(self, *, secure: bool) -> int:
-        """Bytes of that kind of memory that are in use."""
-        return self._windows[secure].usage.used
-
     def usage(self, *, secure: bool) -> Usage:
         """Figures about that kind of memory, which go on changing."""
         return self._windows[secure].usage
+
+
+def _host_memory(size: int, fd: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, size, mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as e:
+        if e.errno != errno.ENOMEM:
+            raise
+        raise MemoryError(f"no memory left for {size} bytes") from e

@@ -11,8 +11,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     p = subparsers.add_parser(
         "build",
         help="compile and sign a TA, and compile its client",
-        description="Build DIR/ta into DIR/out/<uuid>.ta (signed) and <uuid>.elf (with symbols), and DIR/host "
-        "into a client program. Needs the compiler in the ziglang wheel: pip install 'optemu[sdk]'.",
+        description="Build DIR/ta, and the shared libraries that DIR/optemu-build.toml names, into DIR/out/<uuid>.ta "
+        "(signed) and <uuid>.elf (with symbols), and DIR/host into a client program. Needs the compiler in the ziglang "
+        "wheel: pip install 'optemu[sdk]'.",
     )
     p.add_argument("dir", metavar="DIR", type=Path, help="project directory with ta/ and host/")
     p.add_argument("--out", metavar="DIR", type=Path, help="where the results go (default DIR/out)")

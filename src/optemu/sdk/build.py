@@ -75,8 +75,9 @@ def _say(line: str) -> None:
 def build(root: Path, options: Options | None = None, say: Say = _say) -> Built:
     """Build the project in ``root``; see ``project`` for its layout.
 
-    Writes ``<uuid>.ta`` (signed), ``<uuid>.elf`` (with symbols) and the client into ``options.out``, by default
-    ``root/out``. Only what changed is compiled again. BuildError when anything fails.
+    Writes ``<uuid>.ta`` (signed) and ``<uuid>.elf`` (with symbols) of the TA and of each of its libraries, and the
+    client, into ``options.out``, by default ``root/out``. Only what changed is compiled again. BuildError when
+    anything fails.
     """
     options = options or Options()
     proj = project.load(root)
@@ -94,14 +95,15 @@ def build(root: Path, options: Options | None = None, say: Say = _say) -> Built:
         ta.write_bytes(sign.sign_ta(elf, uuid, key, sign.SIG_ALGOS[options.algo], version))
         return ta
 
-    shared, libs = [], []
+    needed, libs = [], []
     for lib in proj.libs:
-        linked, stripped = job.link_lib(lib, proj.ta)
+        unstripped, stripped = job.link_lib(lib, proj.ta)
         libs.append(signed(stripped, gp.uuid_octets(lib.uuid), lib.part.version))
-        shared += [linked] if lib.link else []
+        linked = unstripped.replace(job.out / f"{lib.uuid}.elf")
+        needed += [linked] if lib.link else []
     if proj.ta is None:
         return Built(None, None, None, client, tuple(libs))
-    unstripped, stripped = job.link_ta(proj.ta, shared, bool(proj.libs))
+    unstripped, stripped = job.link_ta(proj.ta, needed, bool(proj.libs))
     uuid = _ta_uuid(stripped)
     ta = signed(stripped, uuid, proj.ta.version)
     name = gp.uuid_str(uuid)

@@ -2,6 +2,7 @@
 
 import struct
 import tracemalloc
+from itertools import pairwise
 
 import pytest
 from build_elf import DATA, PAGE, TA_HEAD_AT, Elf, Symbol
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from optemu.abi import elf, gp
 from optemu.errors import TeeError
-from optemu.secure_world.ldelf import load
+from optemu.secure_world.ldelf import dlopen, link, load, map_elf, place
 
 BASE = 0x4010_0000
 RELOCATED = {
@@ -70,6 +71,62 @@ def test_any_changes(bits: int, data: st.DataObject) -> None:
         new = data.draw(st.sampled_from([b"\xff" * 8, bytes(8), b"\0\0\0\x80", b"\xff" * 4]) | st.binary(max_size=8))
         raw[at : at + len(new)] = new
     survive(bytes(raw))
+
+
+LIBRARIES = {
+    bits: Elf(
+        bits,
+        symbols=[Symbol("ta_head", defined=False), Symbol("own", 8), Symbol("tls", 4, st_type=elf.STT_TLS)],
+        relocations=[(place, kind, min(sym, 3) + (sym == 2), a) for place, kind, sym, a in RELOCATED[bits]],
+        tls=(DATA, 8, 16),
+        soname="library",
+        dynamic=[(elf.DT_INIT_ARRAY, DATA), (elf.DT_INIT_ARRAYSZ, 8)],
+        hash_style="gnu",
+    ).build()
+    for bits in (64, 32)
+}
+
+
+def changed(raw: bytes, data: st.DataObject) -> bytes:
+    copy = bytearray(raw)
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(
+            st.integers(0, 0x1F0) | st.integers(PAGE, PAGE + 0x400) | st.integers(len(raw) - 320, len(raw) - 1)
+        )
+        new = data.draw(st.sampled_from([b"\xff" * 8, bytes(8), b"\0\0\0\x80"]) | st.binary(max_size=8))
+        copy[at : at + len(new)] = new
+    return bytes(copy)
+
+
+@given(st.sampled_from([64, 32]), st.data())
+def test_any_changes_in_ta_and_libraries(bits: int, data: st.DataObject) -> None:
+    """Linked together, and the second one opened later: a TeeError, or segments that do not overlap."""
+    try:
+        first, second, third = (
+            map_elf(changed(raw, data), limit=1 << 20) for raw in (GOOD[bits], LIBRARIES[bits], LIBRARIES[bits])
+        )
+        place([first, second], BASE)
+        image = link([first, second])
+        place([third], image.segments[-1].va + image.segments[-1].size)
+        image, _, patches = dlopen(image, [third], lambda va, size: data.draw(st.binary(min_size=size, max_size=size)))
+    except TeeError:
+        return
+    assert all(a.va + a.size <= b.va for a, b in pairwise(image.segments))
+    assert all(
+        any(s.writable and s.va <= va and va + len(d) <= s.va + s.size for s in image.segments) for va, d in patches
+    )
+
+
+@both
+def test_the_good_ones_are_good_together(bits: int) -> None:
+    first, second, third = (map_elf(raw) for raw in (GOOD[bits], LIBRARIES[bits], LIBRARIES[bits]))
+    place([first, second], BASE)
+    image = link([first, second])
+    place([third], image.segments[-1].va + image.segments[-1].size)
+    image, segments, patches = dlopen(image, [third], lambda va, size: bytes(size))
+    assert len(image.modules) == 3
+    assert [va for va, _ in patches] == [BASE + DATA + 64]
+    assert len(segments) == {64: 4, 32: 3}[bits]
 
 
 @both

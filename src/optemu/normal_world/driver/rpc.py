@@ -1,5 +1,6 @@
 """What the secure world asks of the driver in the middle of a call. Mirrors drivers/tee/optee/rpc.c and smc_abi.c."""
 
+import contextlib
 import errno
 import logging
 import threading
@@ -102,11 +103,12 @@ def handle_rpc(call: CallContext, r0: int, r1: int, r2: int, r3: int) -> tuple[i
     elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR:
         pass  # the interrupt itself is the kernel's to serve
     elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_ALLOC:
-        if r1 <= PAGE_SIZE:
-            shm = _kernel_buffer(optee, PAGE_SIZE)
-            pa = shm.region.base
-            a1, a2 = pa >> 32, pa & 0xFFFFFFFF
-            a4, a5 = shm.cookie >> 32, shm.cookie & 0xFFFFFFFF
+        with contextlib.suppress(MemoryError):
+            if r1 <= PAGE_SIZE:
+                shm = _kernel_buffer(optee, PAGE_SIZE)
+                pa = shm.region.base
+                a1, a2 = pa >> 32, pa & 0xFFFFFFFF
+                a4, a5 = shm.cookie >> 32, shm.cookie & 0xFFFFFFFF
     elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_FREE:
         _free_kernel_buffer(optee, r1 << 32 | r2)
     else:
@@ -144,7 +146,14 @@ def _rpc_cmd(call: CallContext, cookie: int) -> None:
         log.warning("RPC refused: %s", e)
         return
     row = RPC_COMMANDS.get(arg.cmd)
-    ret = (row.handler if row else _to_supplicant)(call, arg)
+    try:
+        ret = (row.handler if row else _to_supplicant)(call, arg)
+    except MemoryError:
+        ret = gp.TEE_ERROR_OUT_OF_MEMORY
+    except Exception:
+        # The secure thread waits for an answer, whatever has happened to us.
+        log.exception("RPC %d failed inside the driver: this is a bug of optemu", arg.cmd)
+        ret = gp.TEE_ERROR_GENERIC
     arg.answer(ret)
 
 

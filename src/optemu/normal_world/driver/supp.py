@@ -4,7 +4,7 @@ import errno
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from optemu.abi import tee_ioctl as ioc
@@ -36,16 +36,18 @@ class Supp:
 
     def __init__(self) -> None:
         self.ctx: TeeContext | None = None
-        self.lend: Callable[[], None] | None = None
-        """A supplicant in this process that serves on the thread of whoever asks; else one waits in ``recv``."""
-        self.lent: frozenset[int] | None = None
-        """The commands that ``lend`` is for; None for all."""
+        self._lend: Callable[[], None] | None = None
+        self._lent: frozenset[int] = frozenset()
         self._cond = threading.Condition()
         self._queue: deque[Request] = deque()
         self._taken: dict[int, Request] = {}
         self._ids = itertools.count(1)
         self._sync_id = -1
         """The request of a supplicant that does not use meta parameters, and so takes one at a time."""
+
+    def lend(self, serve: Callable[[], None], funcs: Iterable[int]) -> None:
+        """A supplicant in this process: ``serve`` receives and answers one of ``funcs`` on the thread that asks."""
+        self._lend, self._lent = serve, frozenset(funcs)
 
     def open(self, ctx: "TeeContext") -> None:
         with self._cond:
@@ -58,7 +60,8 @@ class Supp:
         with self._cond:
             if self.ctx is not ctx:
                 return
-            self.ctx = self.lend = None
+            self.ctx = self._lend = None
+            self._lent = frozenset()
             self._sync_id = -1
             abandoned = [*self._taken.values(), *self._queue]
             self._taken.clear()
@@ -75,7 +78,7 @@ class Supp:
     def thrd_req(self, func: int, params: list[TeeParam], gone: Callable[[], bool]) -> int:
         """optee_supp_thrd_req: ask the supplicant and wait; TEE_Result. ``gone`` says when nobody waits any more."""
         with self._cond:
-            serve = self.lend if self.lent is None or func in self.lent else None
+            serve = self._lend if func in self._lent else None
             request = Request(func, params, threading.get_ident() if serve else 0)
             self._queue.append(request)
             if serve is None:
@@ -114,7 +117,8 @@ class Supp:
             while True:
                 if self._sync_id >= 0:
                     raise OSError(errno.EINVAL, "a request is under way; only one at a time without meta parameters")
-                if (request := self._waiting()) is not None:
+                request = self._waiting()
+                if request is not None:
                     break
                 if ctx.gone_since or self.ctx is not ctx:
                     raise OSError(errno.EINTR, "")

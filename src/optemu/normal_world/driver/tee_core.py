@@ -70,6 +70,9 @@ class TeeContext:
             if e.strerror:
                 log.info("%s of pid %d: %s", row.name, task.pid, e.strerror)
             rc = -(e.errno or errno.EIO)
+        except MemoryError as e:
+            log.info("%s of pid %d: %s", row.name, task.pid, e)
+            rc = -errno.ENOMEM
         except Exception:
             log.exception("%s failed inside the driver: this is a bug of optemu", row.name)
             rc = -errno.EIO

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from optemu.abi import gp
 from optemu.board.memory import PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
-from optemu.secure_world.core.vm import DL, MAP_BASE, AddressSpace
+from optemu.secure_world.core.vm import DATA, DL, MAP_BASE, TEXT, AddressSpace
 from optemu.secure_world.cpu import Cpu, Prot, engine
 from optemu.secure_world.ldelf import ElfImage, Module, Segment, dlopen, link, place
 
@@ -32,10 +32,10 @@ class TaInstance:
         self.elf = image.elf
         """What is loaded: the image, and the libraries that the TA has opened since."""
         self.memory = memory
-        self.cpu: Cpu = engine(image.elf.arch, image.new_key())
-        self.space = AddressSpace(self.cpu)
         self.stack_size = image.stack_size
         self.region: Region = memory.allocate(self.stack_size + image.writable_size, secure=True)
+        self.cpu: Cpu = engine(image.elf.arch, image.new_key())
+        self.space = AddressSpace(self.cpu)
         self._map()
         self.reset()
         self._fresh = self.cpu.save()
@@ -47,11 +47,11 @@ class TaInstance:
         read_only_at = 0
         for segment in image.elf.segments:
             if segment.writable:
-                space.map(segment.va, self.region, writable_at, segment.size, Prot(segment.prot), "data")
+                space.map(segment.va, self.region, writable_at, segment.size, Prot(segment.prot), DATA)
                 writable_at += segment.size
             else:
                 assert image.read_only is not None
-                space.map(segment.va, image.read_only, read_only_at, segment.size, Prot(segment.prot), "text")
+                space.map(segment.va, image.read_only, read_only_at, segment.size, Prot(segment.prot), TEXT)
                 read_only_at += segment.size
 
     def reset(self) -> None:
@@ -66,7 +66,7 @@ class TaInstance:
             ctypes.memset(self.region.host, 0, self.region.size)
         at = self.stack_size
         for segment in self.image.writable:
-            self.region.view[at : at + len(segment.data)] = segment.data
+            segment.store(self.region.view[at : at + segment.size])
             at += segment.size
         self.cpu.clear_stop()
 
@@ -78,7 +78,7 @@ class TaInstance:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "no addresses left for another library")
         for segment in segments:
             region = self.memory.allocate(segment.size, secure=True)
-            region.view[: len(segment.data)] = segment.data
+            segment.store(region.view)
             self.space.map(segment.va, region, 0, segment.size, Prot(segment.prot), DL)
         for va, data in patches:
             self.space.copy_to_user_private(va, data)
@@ -118,7 +118,7 @@ class TaImage:
         region = self._memory.allocate(sum(s.size for s in segments), secure=True)
         at = 0
         for segment in segments:
-            region.view[at : at + len(segment.data)] = segment.data
+            segment.store(region.view[at : at + segment.size])
             at += segment.size
         return region
 

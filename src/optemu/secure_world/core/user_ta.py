@@ -37,9 +37,9 @@ CFG_TA_ASLR_MAX_OFFSET_PAGES = 128
 ABORT_PANIC_CODE = 0xDEADBEEF
 _PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
-_instance_ids = itertools.count(1)
 _SVC, _STOPPED = Stop.SVC, Stop.STOPPED
 _stretches = itertools.count(1)
+_instance_ids = itertools.count(1)
 
 
 class UserTaCtx(TaCtx):
@@ -274,13 +274,16 @@ class UserTas(InitSession):
         image = self._images.get(key)
         if trace.on:
             trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
-        if image is None:
-            elf = load_modules([self._map(b) for b in binaries], self.pad_begin)
-            image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key)
+        try:
+            if image is None:
+                elf = load_modules([self._map(b) for b in binaries], self.pad_begin)
+                image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key)
+            ctx.instance, _ = image.take()
+        except MemoryError as e:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
         if image.elf.ta_head.uuid != ctx.uuid:
             # Possible, as upstream, where nothing that is signed names the TA: in legacy images.
             log.warning("TA %s calls itself %s", gp.uuid_str(ctx.uuid), gp.uuid_str(image.elf.ta_head.uuid))
-        ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
         self._tee.board.timer.attach(ctx)
         if trace.on:
@@ -334,7 +337,10 @@ class UserTas(InitSession):
         loaded = {m.uuid for m in ctx.instance.elf.modules}
         if uuid not in loaded:
             binaries = self._open_all(thread, [uuid], loaded)
-            ctx.instance.dlopen([self._map(b) for b in binaries], self.pad_begin)
+            try:
+                ctx.instance.dlopen([self._map(b) for b in binaries], self.pad_begin)
+            except MemoryError as e:
+                raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
 
     @staticmethod
     def dlsym(ctx: UserTaCtx, uuid: bytes | None, name: bytes) -> int:

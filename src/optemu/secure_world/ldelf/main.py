@@ -140,7 +140,7 @@ def _executable(module: Module, vaddr: int) -> bool:
 
 def _segments(module: Module) -> Iterator[Segment]:
     for m in module.mappings:
-        yield Segment(module.base + m.vaddr, m.size, m.prot, bytes(m.data))
+        yield Segment(module.base + m.vaddr, m.size, m.prot, m.data, tuple(m.late.items()))
 
 
 def _assign_tls(modules: Sequence[Module]) -> None:

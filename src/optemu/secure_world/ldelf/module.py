@@ -11,6 +11,7 @@ from optemu.errors import TeeError
 PAGE: Final = 4096
 LONGEST_NAME: Final = 4096
 """Longer symbol names are taken for damage, so that no image can make us compare megabytes over and over."""
+_NEAR: Final = 64 << 10
 
 
 class Prot(IntFlag):
@@ -43,12 +44,21 @@ def shown(name: bytes) -> str:
 
 @dataclass(slots=True)
 class Mapping:
-    """A load segment. ``vaddr`` as in the file, page aligned; zeros follow ``data`` up to ``size``."""
+    """A load segment. ``vaddr`` as in the file, page aligned; zeros follow ``data`` up to ``size``.
+
+    ``data`` grows up to ``near`` bytes to take values in. What is farther off gets pages of its own, ``late`` by their
+    offsets: a heap of 64 MiB may lie before them.
+    """
 
     vaddr: int
     size: int
     prot: Prot
     data: bytearray
+    late: dict[int, bytearray] = field(default_factory=dict)
+    near: int = 0
+
+    def __post_init__(self) -> None:
+        self.near = round_up(len(self.data)) + _NEAR
 
     @property
     def end(self) -> int:
@@ -56,13 +66,27 @@ class Mapping:
 
     def read(self, vaddr: int, size: int) -> bytes:
         at = vaddr - self.vaddr
-        return bytes(self.data[at : at + size]).ljust(size, b"\0")
+        found = bytearray(self.data[at : at + size].ljust(size, b"\0"))
+        for offset, page in self.late.items():
+            if offset < at + size and at < offset + PAGE:
+                start, end = max(at, offset), min(at + size, offset + PAGE)
+                found[start - at : end - at] = page[start - offset : end - offset]
+        return bytes(found)
 
     def write(self, vaddr: int, value: bytes) -> None:
+        """Store ``value``, all of which is in the segment."""
         at = vaddr - self.vaddr
-        if at > len(self.data):
-            self.data.extend(bytes(at - len(self.data)))
-        self.data[at : at + len(value)] = value
+        near = max(0, min(len(value), self.near - at))
+        if near:
+            if at > len(self.data):
+                self.data.extend(bytes(at - len(self.data)))
+            self.data[at : at + near] = value[:near]
+        while near < len(value):
+            offset = at + near & -PAGE
+            page = self.late.setdefault(offset, bytearray(PAGE))
+            take = min(len(value) - near, offset + PAGE - (at + near))
+            page[at + near - offset : at + near - offset + take] = value[near : near + take]
+            near += take
 
 
 @dataclass(slots=True)

@@ -74,6 +74,8 @@
 #define PROBE_CMD_CACHE 23
 /* p0 {a 0: start, else as left}, p1 -> {iterations}: polls TEE_GetCancellationFlag until it is set. */
 #define PROBE_CMD_LOOP_CANCELLABLE 24
+/* p0 value_inout {access flags} -> {result of TEE_CheckMemoryAccessRights}, p1 the memref. */
+#define PROBE_CMD_CHECK_SHOWN 25
 
 /* The rest does not come back, or does damage first. */
 /* p0 {a panic code}. */
@@ -95,7 +97,8 @@
 #define PROBE_CMD_POKE 53
 /*
  * p0 {a number}, p1 memref_in eight u64 arguments, p2 -> {result low, high}, p3 none or a memref: each argument of the
- * form PROBE_ARG_P3 + n becomes the address of p3 plus n.
+ * form PROBE_ARG_P3 + n becomes the address of p3 plus n. Arm32: with a number above 0xffff, its upper half is how many
+ * words of arguments lie on the stack, and the fifth argument is their address.
  */
 #define PROBE_CMD_RAW_SYSCALL 54
 
