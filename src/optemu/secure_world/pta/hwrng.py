@@ -11,6 +11,7 @@ CFG_HWRNG_RATE = 0
 """Bytes a second the source gives; 0: as fast as it is read."""
 CFG_HWRNG_QUALITY = 1024
 """Bits of entropy in 1024 bits."""
+_AT_ONCE = 1 << 20
 
 
 def _get_entropy(pta: PseudoTa, call: PtaCall) -> int:
@@ -18,7 +19,9 @@ def _get_entropy(pta: PseudoTa, call: PtaCall) -> int:
     out = call.params[0]
     if out.buffer is None:
         return gp.TEE_ERROR_BAD_PARAMETERS
-    out.buffer[:] = pta.tee.board.entropy.read(out.size)
+    for at in range(0, out.size, _AT_ONCE):
+        part = out.buffer[at : at + _AT_ONCE]
+        part[:] = pta.tee.board.entropy.read(len(part))
     return gp.TEE_SUCCESS
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optemu.secure_world.core.tee import Tee
 
 log = logging.getLogger("optemu.core")
+console = logging.getLogger("optemu.console")
 
 PTA_INVOKE_TESTS_CMD_TRACE = 0
 PTA_INVOKE_TESTS_CMD_PARAMS = 1
@@ -40,13 +41,13 @@ _IN, _OUT, _INOUT = gp.TEE_PARAM_TYPE_VALUE_INPUT, gp.TEE_PARAM_TYPE_VALUE_OUTPU
 _MEM_IN, _MEM_OUT = gp.TEE_PARAM_TYPE_MEMREF_INPUT, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT
 _MEM_INOUT = gp.TEE_PARAM_TYPE_MEMREF_INOUT
 _U32 = 0xFFFFFFFF
-_LOOK_EVERY = 0xFFFF
-"""Rounds between two looks whether anybody still waits for the test."""
+_LOOK_EVERY = 0x10000
+"""Rounds, or bytes, between two looks whether anybody still waits for the test."""
 
 
 def _trace(pta: PseudoTa, call: PtaCall) -> None:
     """Parameters are not looked at."""
-    log.info('pseudo TA "%s" says "Hello world !"', pta.name)
+    console.info('I/TC: pseudo TA "%s" says "Hello world !"', pta.name)
 
 
 def _params(pta: PseudoTa, call: PtaCall) -> int:
@@ -64,17 +65,22 @@ def _params(pta: PseudoTa, call: PtaCall) -> int:
         out.b = sum(v.b for v in values) & _U32
         return gp.TEE_SUCCESS
     if used == [_MEM_INOUT]:
-        return _sum_bytes(pta, call.params[kinds.index(_MEM_INOUT)])
+        return _sum_bytes(pta, call.thread, call.params[kinds.index(_MEM_INOUT)])
     log.error("unexpected parameters")
     return gp.TEE_ERROR_BAD_PARAMETERS
 
 
-def _sum_bytes(pta: PseudoTa, ref: PtaMemref) -> int:
+def _sum_bytes(pta: PseudoTa, thread: Thread, ref: PtaMemref) -> int:
     if not ref.buffer:
         # Upstream stores through the pointer all the same, and its core takes an abort.
         return gp.TEE_ERROR_BAD_PARAMETERS
     _check_v2p2v(pta, ref.buffer, ref)
-    ref.buffer[0] = sum(ref.buffer) & 0xFF
+    total = 0
+    for at in range(0, ref.size, _LOOK_EVERY):
+        total += sum(ref.buffer[at : at + _LOOK_EVERY])
+        if thread.abandoned:
+            break
+    ref.buffer[0] = total & 0xFF
     return gp.TEE_SUCCESS
 
 
@@ -108,7 +114,7 @@ def _memref_null(pta: PseudoTa, call: PtaCall) -> int:
 
 def _dt_driver_tests(pta: PseudoTa, call: PtaCall) -> None:
     """As where upstream is built without them."""
-    log.info("dt_driver tests are not embedded")
+    console.info("I/TC: dt_driver tests are not embedded")
 
 
 class MutexTest:
@@ -147,7 +153,7 @@ class MutexTest:
             self._val0 += 1
             self._val1 += 1
             self._val1 += 1
-            if not n & _LOOK_EVERY and thread.abandoned:
+            if not n % _LOOK_EVERY and thread.abandoned:
                 break
         self._add(self._during, kind, -1)
         self._mutex.unlock(thread)
@@ -162,7 +168,7 @@ class MutexTest:
         for n in range(rounds):
             if self._val0 * 2 != self._val1:
                 ret = gp.TEE_ERROR_BAD_STATE
-            if not n & _LOOK_EVERY and thread.abandoned:
+            if not n % _LOOK_EVERY and thread.abandoned:
                 break
         self._add(self._during, kind, -1)
         self._mutex.read_unlock(thread)

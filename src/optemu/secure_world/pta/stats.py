@@ -10,7 +10,7 @@ from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaC
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
 
-log = logging.getLogger("optemu.core")
+console = logging.getLogger("optemu.console")
 
 STATS_CMD_PAGER_STATS = 0
 STATS_CMD_ALLOC_STATS = 1
@@ -118,7 +118,7 @@ def _print_driver_info(pta: PseudoTa, call: PtaCall) -> int:
     drivers = _DRIVERS.get(call.params[0].a)
     if drivers is None:
         return gp.TEE_ERROR_BAD_PARAMETERS
-    log.info("the board has no %s", drivers)
+    console.info("I/TC: the board has no %s", drivers)
     return gp.TEE_SUCCESS
 
 
