@@ -1,8 +1,11 @@
 """Static TAs that serve user TAs only, called by a real TA: sockets, profiles, keys, entropy, plugins."""
 
 import hmac
+import os
+import signal
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ from tas.constants import RELAY_UUID
 from optemu.abi import gp, isocket
 from optemu.board.config import Config
 from optemu.machine import Machine
+from optemu.normal_world.gate import Gate
 from optemu.normal_world.libteec import Context, Session, TeecError, TempMemref, Value
 from optemu.secure_world.pta.gprof import GprofPta
 from optemu.secure_world.pta.hwrng import HwrngPta
@@ -358,6 +362,43 @@ def test_a_client_that_dies_while_its_ta_waits_for_data(machine: Machine) -> Non
         assert not thread.is_alive()
         assert peer.recv(1) == b""
         peer.close()
+        while machine.tee.threads.busy:
+            threading.Event().wait(0.001)
+        assert len(machine.supplicant._services.sockets) == 0
+
+
+def test_a_process_that_is_killed_while_its_ta_waits_for_data(built: Path, config: Config) -> None:
+    """The same with a process of its own, behind the gate, and SIGKILL."""
+    with tcp_server() as server, Machine(config, ta_dirs=[built]) as machine, Gate(machine.device) as gate:
+        code = f"""
+import sys; sys.path[:] = {[*sys.path]!r}
+from optemu.normal_world.device import KernelDevice
+from optemu.normal_world.libteec import Context
+from test_tas_and_ptas import *
+import os, socket
+ta = Relay(Context(KernelDevice("/dev/tee0")), SocketPta.uuid)
+port = (IN, isocket.TEE_IP_VERSION_4, {server.getsockname()[1]})
+handle = ta.call(1, port, (MEM_IN, b"127.0.0.1\\0"), (IN, isocket.TEE_ISOCKET_PROTOCOLID_TCP, 0), (OUT, 0, 0))[1][3][0]
+send(ta, handle, str(os.getpid()).encode())
+receive(ta, handle, 10)
+"""
+        killed = []
+
+        def kill() -> None:
+            peer, _ = server.accept()
+            peer.settimeout(20)
+            pid = int(peer.recv(20))
+            while not machine.optee.supp._taken:
+                threading.Event().wait(0.001)
+            os.kill(pid, signal.SIGKILL)
+            killed.append(peer.recv(1))
+            peer.close()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        assert gate.run([sys.executable, "-c", code]) == -signal.SIGKILL
+        killer.join(30)
+        assert killed == [b""]
         while machine.tee.threads.busy:
             threading.Event().wait(0.001)
         assert len(machine.supplicant._services.sockets) == 0

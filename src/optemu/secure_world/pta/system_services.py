@@ -70,7 +70,7 @@ def _get_tpm_event_log(pta: PseudoTa, call: PtaCall) -> int:
 def _supp_plugin_invoke(pta: PseudoTa, call: PtaCall) -> int:
     """[in] memref: TEE_UUID; value: command, sub-command. [inout] memref: data. [out] value: bytes of it written."""
     uuid, cmd, data, written = call.params
-    if uuid.size != _UUID_SIZE:
+    if uuid.buffer is None or uuid.size != _UUID_SIZE:
         return gp.TEE_ERROR_BAD_PARAMETERS
     plugin = gp.uuid_from_memory(uuid.read())
     ret, written.a = tee_invoke_supp_plugin_rpc(call.thread, plugin, cmd.a, cmd.b, data.buffer)
