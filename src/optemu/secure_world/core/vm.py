@@ -139,7 +139,10 @@ class AddressSpace:
             raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"no room for 0x{size:x} bytes at 0x{va:x}")
         if any(va - pad_begin < r.end and r.va < va + size + pad_end for r in self._fixed):
             raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"0x{va:x}+0x{size:x} and its padding are not free")
-        region = memory.allocate(size, secure=True)
+        try:
+            region = memory.allocate(size, secure=True)
+        except (OSError, MemoryError) as e:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"no memory for 0x{size:x} bytes: {e}") from None
         self.map(va, region, 0, size, Prot.R | Prot.W, ZI)
         self._fixed[-1].private = not shareable
         return va
