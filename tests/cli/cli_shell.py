@@ -50,7 +50,7 @@ class Shell:
         return status, out.buffer.getvalue().decode(), err.getvalue()  # type: ignore[attr-defined]
 
     def _plain(self, text: str) -> str:
-        return text.replace(str(self.cwd.resolve()), "/work").replace(str(ROOT), "/optemu")
+        return text.replace(str(self.cwd.resolve()), "/workshop").replace(str(ROOT), "/source")
 
     def transcript(self, lines: list[str]) -> str:
         """What a terminal would show: each command, stdout, stderr marked with ``!``, a status that is not 0."""

@@ -25,7 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every TA, and the client of hello_world."""
     out = tmp_path_factory.mktemp("tas")
     sdk.build(HELLO, sdk.Options(out=out, libc=sdk.default_libc()))
-    for project in ("probe", "quiet", "single", "guard"):
+    for project in ("probe", "quiet", "relay", "single", "guard"):
         sdk.build(TAS / project, sdk.Options(out=out, host=False))
     sdk.build(TAS / "probe", sdk.Options(out=out / "arm", host=False, target=ARM))
     (out / "arm" / f"{PROBE_ARM_UUID}.ta").rename(out / f"{PROBE_ARM_UUID}.ta")

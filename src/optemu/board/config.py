@@ -30,6 +30,8 @@ class Config:
     seed: int | None = None
     clock_offset: int = 0
     monitor: str = "armv8"
+    tpm_event_log: Path | None = None
+    """File with the event log that the firmware hands over (TCG PC Client format); none by default."""
     # [tee]
     threads: int = 4
     log_level: str = "info"
@@ -44,12 +46,14 @@ class Config:
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
+    plugin_dir: Path | None = None
+    """Plugins of the supplicant: shared libraries of this host."""
     reg_mem: bool = False
     """Offer TEE_GEN_CAP_REG_MEM; without it clients share memory for real (SHM_ALLOC), with it by copying."""
 
-    def tee_dir(self) -> Path:
-        """What a board has in /var/lib/tee."""
-        return (self.state or default_state()) / "tee"
+    def state_dir(self) -> Path:
+        """What lasts; its ``tee`` is what a board has in /var/lib/tee."""
+        return self.state or default_state()
 
     def trusted_keys(self) -> list[tuple[str, bytes]]:
         """(name, PEM) of every key an image may be signed with."""
@@ -84,9 +88,9 @@ def default_state() -> Path:
 
 
 _TABLES = {
-    "board": ("huk", "die_id", "seed", "clock_offset", "monitor", "ta_class_key"),
+    "board": ("huk", "die_id", "seed", "clock_offset", "monitor", "ta_class_key", "tpm_event_log"),
     "tee": ("threads", "log_level", "ta_keys", "early_tas", "ta_aslr", "ta_pauth"),
-    "normal_world": ("ta_dirs", "state", "reg_mem"),
+    "normal_world": ("ta_dirs", "state", "plugin_dir", "reg_mem"),
 }
 
 
@@ -141,7 +145,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "reg_mem" | "ta_aslr" | "ta_pauth":
             if isinstance(value, bool):
                 return value
-        case "state":
+        case "state" | "plugin_dir" | "tpm_event_log":
             if isinstance(value, str):
                 return path.parent / Path(value).expanduser()
         case "ta_dirs" | "ta_keys" | "early_tas":
@@ -163,6 +167,8 @@ _EXPECTED = {
     "early_tas": "a list of ELF files",
     "ta_dirs": "a list of directories",
     "state": "a directory",
+    "plugin_dir": "a directory",
+    "tpm_event_log": "a file",
     "reg_mem": "true or false",
     "ta_aslr": "true or false",
     "ta_pauth": "true or false",

@@ -35,6 +35,7 @@ def add_machine_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--state", metavar="DIR", type=Path, help="where the TEE keeps what lasts (default: XDG_STATE_HOME/optemu)"
     )
+    p.add_argument("--plugin-dir", metavar="DIR", type=Path, help="directory with plugins of the supplicant")
     p.add_argument(
         "--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml, if there is one)"
     )
@@ -59,6 +60,8 @@ def config_from(args: argparse.Namespace) -> Config:
     config = read_config(args.config)
     if args.state is not None:
         config.state = args.state
+    if args.plugin_dir is not None:
+        config.plugin_dir = args.plugin_dir
     if args.seed is not None:
         config.seed = args.seed
     if args.log_level is not None:

@@ -5,16 +5,15 @@ The program is for the makefiles of upstream's TA kit, where the last word of SI
 """
 
 import argparse
-import base64
-import binascii
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
     from optemu.sign import SubkeyFile, UnsignedImage
@@ -74,17 +73,21 @@ def _sign_enc(args: argparse.Namespace) -> None:
 
 
 def _digest(args: argparse.Namespace) -> None:
+    import base64
+
     image = _ta(args, _public_key(args.key).key_size)
     _write(args.digf or f"{args.uuid}.dig", base64.b64encode(image.digest()))
 
 
 def _stitch(args: argparse.Namespace) -> None:
+    import base64
+
     key = _public_key(args.key)
     image = _ta(args, key.key_size)
     path = Path(args.sigf or f"{args.uuid}.sig")
     try:
         sig = base64.b64decode(path.read_bytes())
-    except binascii.Error as e:
+    except ValueError as e:
         raise _Refused(f"{path}: no base64 ({e})") from None
     signed = image.stitch(sig)
     image.check(sig, key)
@@ -242,6 +245,15 @@ def _int(text: str) -> int:
     return int(text, 0)
 
 
+def _uuid(text: str) -> "UUID":
+    from uuid import UUID
+
+    try:
+        return UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no UUID") from None
+
+
 _DESCRIPTION = "Sign TA images, and encrypt them: the verbs and options of OP-TEE's sign_encrypt.py."
 _OFFLINE = """\
 To sign the digest elsewhere with OpenSSL (for PKCS1_V1_5: rsa_padding_mode:pkcs1, and neither of the last two):
@@ -250,7 +262,7 @@ To sign the digest elsewhere with OpenSSL (for PKCS1_V1_5: rsa_padding_mode:pkcs
 """
 
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "--uuid": {"type": UUID, "required": True, "help": "UUID of the TA or subkey"},
+    "--uuid": {"metavar": "UUID", "type": _uuid, "required": True, "help": "UUID of the TA or subkey"},
     "--key": {"metavar": "PEM", "required": True, "help": "key to sign with; to digest, stitch or verify either half"},
     "--in": {"metavar": "FILE", "dest": "inf", "help": "what to read"},
     "--out": {"metavar": "FILE", "dest": "outf", "help": "what to write (default for a TA: UUID.ta)"},

@@ -43,6 +43,7 @@ LARGE_UUID = uuids("large/ta/include/large_ta.h")["TA_LARGE"]
 MODULES_UUID = uuids("modules/ta/include/modules_ta.h")["TA_MODULES"]
 LIB_LINKED_UUID = uuids("modules/ta/include/modules_ta.h")["LIB_LINKED"]
 LIB_OPENED_UUID = uuids("modules/ta/include/modules_ta.h")["LIB_OPENED"]
+RELAY_UUID = uuids("relay/ta/include/relay_ta.h")["TA_RELAY"]
 SINGLE_UUID = uuids("single/ta/include/single_ta.h")["TA_SINGLE"]
 MULTI_UUIDS = tuple(uuids("multi/ta/include/multi_ta.h").values())
 """By VARIANT."""

@@ -12,21 +12,27 @@ from greenlet import getcurrent, greenlet
 
 from optemu.abi import gp
 from optemu.abi.ta_head import DEPR_ENTRY_UNUSED, TaHead
+from optemu.abi.utee import UTEE_ENTRY_FUNC_INVOKE_COMMAND
 from optemu.board.board import Board
 from optemu.board.memory import PhysicalMemory, Region
 from optemu.errors import TaPanic
 from optemu.secure_world.core import ta_image
 from optemu.secure_world.core.mobj import Mobj, Run
-from optemu.secure_world.core.session import Session, TaCtx
+from optemu.secure_world.core.param import TaParams
+from optemu.secure_world.core.session import NSAPP_IDENTITY, Identity, Session, SessionList, TaCtx
 from optemu.secure_world.core.ta_image import TaImage
 from optemu.secure_world.core.tee import Tee
-from optemu.secure_world.core.tee_ta_manager import InitSession
+from optemu.secure_world.core.tee_ta_manager import InitSession, TaManager
 from optemu.secure_world.core.user_ta import UserTaCtx
 from optemu.secure_world.cpu import Prot, Stop
 from optemu.secure_world.ldelf import Segment
 from optemu.trace import Tracer
 
 PAGE = 4096
+A, B = b"A" * 16, b"B" * 16
+"""UUIDs of two TAs."""
+PUBLIC = Identity(gp.TEE_LOGIN_PUBLIC, gp.NIL_UUID)
+FOREVER = gp.TEE_TIMEOUT_INFINITE
 
 
 class Threads:
@@ -333,3 +339,61 @@ class Recorder(Tracer):
 def new_tee(trace: Tracer | None = None) -> Tee:
     """A trusted OS on a board of its own, without static TAs."""
     return Tee(Board(trace=trace), ())
+
+
+def nothing(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
+    return 0
+    yield
+
+
+class TaRoom:
+    """A trusted OS for TAs that are programs of ours, and the normal world's sessions with them."""
+
+    def __init__(self, trace: Recorder | None = None) -> None:
+        self.tee = new_tee(trace)
+        self.tas = UserTas(self.tee)
+        self.tee.manager = TaManager([self.tas], self.tee.board.clock, self.tee.trace)
+        self.threads = Threads()
+        self.sessions = SessionList()
+
+    def add(self, uuid: bytes, program: Any, flags: int = 0) -> None:
+        self.tas.programs[uuid] = (program, flags)
+
+    def open(self, uuid: bytes = A) -> int:
+        def call(thread: Any) -> tuple[int, int, int]:
+            return self.tee.manager.open_session(thread, self.sessions, uuid, PUBLIC, FOREVER, TaParams())
+
+        ret, _, number = self.threads.start(call).result
+        assert ret == 0
+        return int(number)
+
+    def _invoke(self, thread: Any, number: int, params: TaParams, cmd: int) -> tuple[int, int]:
+        s = self.tee.manager.get_session(thread, number, self.sessions)
+        assert s is not None
+        result = self.tee.manager.invoke_command(thread, s, NSAPP_IDENTITY, FOREVER, cmd, params)
+        self.tee.manager.put_session(thread, s)
+        return result
+
+    def invoke(self, number: int, params: TaParams | None = None, cmd: int = 0) -> tuple[int, int]:
+        result: tuple[int, int] = self.threads.start(self._invoke, number, params or TaParams(), cmd).result
+        return result
+
+    def close(self, number: int) -> int:
+        close = self.tee.manager.close_session
+        result: int = self.threads.start(lambda t: close(t, number, self.sessions, NSAPP_IDENTITY)).result
+        return result
+
+    @property
+    def ctx(self) -> UserTaCtx:
+        return self.tas.made[-1]
+
+    def run(self, program: Any, params: TaParams | None = None, cmd: int = 0) -> tuple[int, int]:
+        """One command of a new TA that does ``program`` when invoked."""
+
+        def ta(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
+            if func == UTEE_ENTRY_FUNC_INVOKE_COMMAND:
+                return (yield from program(cpu, func, session, params, cmd)) or 0
+            return 0
+
+        self.add(A, ta)
+        return self.invoke(self.open(), params, cmd)

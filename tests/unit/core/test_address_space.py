@@ -82,7 +82,7 @@ def test_memory_at_an_address_of_the_tas_choice(space: AddressSpace, memory: Phy
 
 def test_memory_that_is_not_there(space: AddressSpace, memory: PhysicalMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_more(size: int, *, secure: bool) -> None:
-        raise OSError(12, "Cannot allocate memory")
+        raise MemoryError
 
     for size in (1 << 28) + 1, 0xFFFF_FFFF:
         with pytest.raises(TeeError) as caught:

@@ -154,7 +154,7 @@ def test_unknown_types(img_type: int) -> None:
 
 
 def test_legacy_image() -> None:
-    """SHDR_TA: no UUID in the header, so the loader must compare that of the ELF file."""
+    """SHDR_TA: no UUID in the header, so it is any TA's."""
     image = UnsignedImage(shdr.SHDR_TA, SIG_ALGOS["pss"], 256, b"", PAYLOAD).sign(private(2048, 0))
     found = verify_image(image, store(trusted(2048)), UUID)
     assert (found.uuid, found.ta_version, bytes(found.payload)) == (None, None, PAYLOAD)

@@ -20,6 +20,8 @@ from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm, keep_size
 
 log = logging.getLogger("optemu.driver")
 
+LOGIN_REE_KERNEL_MIN = 0x80000000
+LOGIN_REE_KERNEL_MAX = 0xBFFFFFFF
 CLIENT_DEVICE = "/dev/tee0"
 SUPPLICANT_DEVICE = "/dev/teepriv0"
 _ARG_HEAD = ioc.BUF_DATA.size
@@ -68,6 +70,9 @@ class TeeContext:
             if e.strerror:
                 log.info("%s of pid %d: %s", row.name, task.pid, e.strerror)
             rc = -(e.errno or errno.EIO)
+        except MemoryError as e:
+            log.info("%s of pid %d: %s", row.name, task.pid, e)
+            rc = -errno.ENOMEM
         except Exception:
             log.exception("%s failed inside the driver: this is a bug of optemu", row.name)
             rc = -errno.EIO
@@ -280,6 +285,8 @@ def _ioctl_open_session(ctx: TeeContext, arg: int, task: Task) -> int:
     head = ioc.OPEN_SESSION_ARG.size
     buf_ptr, block, count = _read_arg(task, arg, head, head - 4)
     uuid, client_data, login, cancel_id, *_ = ioc.OPEN_SESSION_ARG.unpack_from(block)
+    if LOGIN_REE_KERNEL_MIN <= login <= LOGIN_REE_KERNEL_MAX:
+        raise OSError(errno.EPERM, "that login method is the kernel's own")
     params = _PARAMS[count].unpack_from(block, head)
     message, held = _params_from_user(ctx, params)
     try:

@@ -2,10 +2,11 @@
 
     @pseudo_ta(uuid="...", name="demo.pta")
     class Demo(PseudoTa):
-        def invoke_command(self, session, cmd, types, params): ...
+        def invoke_command(self, thread, session, cmd, types, params): ...
 
 One object serves all sessions of the TA; what belongs to a session is returned by ``open_session`` and handed
 back as ``session``. Parameters are mutable: write ``a``/``b`` of a value, ``buffer[:]`` and ``size`` of a memref.
+``thread.session`` is the calling TA's session (ts_get_calling_session), None for the normal world.
 """
 
 import logging
@@ -26,7 +27,7 @@ from optemu.abi.ta_head import (
 from optemu.errors import TeeError
 from optemu.secure_world.core import points
 from optemu.secure_world.core.param import Memref, TaParams, Value
-from optemu.secure_world.core.session import Session, TaCtx
+from optemu.secure_world.core.session import Identity, Session, TaCtx
 from optemu.secure_world.core.tee_ta_manager import InitSession
 from optemu.secure_world.core.thread import Thread
 
@@ -48,13 +49,31 @@ PTA_DEFAULT_FLAGS = PTA_MANDATORY_FLAGS
 
 
 class PtaMemref:
-    """A memory reference as a static TA sees it: ``buffer`` is the caller's memory itself, None for NULL."""
+    """A memory reference as a static TA sees it: ``buffer`` is the caller's memory itself, None for NULL.
 
-    __slots__ = ("buffer", "size")
+    ``pa`` is its physical address, ``secure`` the kind of memory there.
+    """
 
-    def __init__(self, buffer: memoryview | None, size: int) -> None:
+    __slots__ = ("buffer", "pa", "secure", "size")
+
+    def __init__(self, buffer: memoryview | None, size: int, pa: int = 0, secure: bool = False) -> None:
         self.buffer = buffer
         self.size = size
+        self.pa = pa
+        self.secure = secure
+
+    def read(self) -> bytes:
+        """A copy of the bytes: what is decided on must not change meanwhile."""
+        return b"" if self.buffer is None else bytes(self.buffer)
+
+    def give(self, data: bytes) -> int:
+        """``data`` where it fits, its size in any case: TEE_SUCCESS or TEE_ERROR_SHORT_BUFFER."""
+        room, self.size = self.size, len(data)
+        if room < len(data):
+            return gp.TEE_ERROR_SHORT_BUFFER
+        if self.buffer is not None:
+            self.buffer[: len(data)] = data
+        return gp.TEE_SUCCESS
 
 
 PtaParam = Value | PtaMemref | None
@@ -76,12 +95,12 @@ class PseudoTa:
     def destroy(self) -> None:
         """After the last session has closed."""
 
-    def open_session(self, types: int, params: list[PtaParam]) -> object:
-        """A session opens; what is returned belongs to it. TeeError refuses."""
+    def open_session(self, thread: Thread, client: Identity, types: int, params: list[PtaParam]) -> object:
+        """A session opens for ``client``; what is returned belongs to it. TeeError refuses."""
         return None
 
-    def close_session(self, session: object) -> None:
-        """A session closes."""
+    def close_session(self, thread: Thread, session: object) -> None:
+        """A session closes; None is one that ``open_session`` refused, for that is closed as well."""
 
     def invoke_command(
         self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
@@ -141,7 +160,9 @@ class PseudoTaCtx(TaCtx):
         trace = self._ta.tee.trace
         if trace.on:
             trace.enter(points.PTA_OPEN, self._ta.name)
-        ret = self._create(session) or self._call(session, lambda types, params: self._open(session, types, params))
+        ret = self._create(session) or self._call(
+            session, lambda types, params: self._open(thread, session, types, params)
+        )
         if trace.on:
             trace.exit(points.PTA_OPEN, ret)
         return ret
@@ -157,8 +178,8 @@ class PseudoTaCtx(TaCtx):
             return e.code
         return gp.TEE_SUCCESS
 
-    def _open(self, session: Session, types: int, params: list[PtaParam]) -> None:
-        session.user_ctx = self._ta.open_session(types, params)
+    def _open(self, thread: Thread, session: Session, types: int, params: list[PtaParam]) -> None:
+        session.user_ctx = self._ta.open_session(thread, session.clnt_id, types, params)
 
     def enter_invoke_cmd(self, thread: Thread, session: Session, cmd: int) -> int:
         trace = self._ta.tee.trace
@@ -174,7 +195,7 @@ class PseudoTaCtx(TaCtx):
         trace = self._ta.tee.trace
         if trace.on:
             trace.enter(points.PTA_CLOSE, self._ta.name)
-        self._ta.close_session(session.user_ctx)
+        self._ta.close_session(thread, session.user_ctx)
         if self.ref_count == 1:
             self._ta.destroy()
         if trace.on:
@@ -206,13 +227,24 @@ def _copy_in(param: TaParams) -> list[PtaParam]:
     params: list[PtaParam] = []
     for p in param.u:
         if isinstance(p, Memref):
-            buffer = p.mobj.get_va(p.offs, p.size) if p.mobj is not None else None
-            if p.mobj is not None and buffer is None:
-                raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, "the pages of a memory reference are not contiguous")
-            params.append(PtaMemref(buffer, p.size))
-        else:
-            params.append(p)
+            params.append(_map(p))
+            continue
+        if isinstance(p, Value):
+            # A message of the normal world has room for 64 bits, struct param_val has not.
+            p.a &= 0xFFFFFFFF
+            p.b &= 0xFFFFFFFF
+        params.append(p)
     return params
+
+
+def _map(p: Memref) -> PtaMemref:
+    if p.mobj is None:
+        return PtaMemref(None, p.size)
+    buffer = p.mobj.get_va(p.offs, p.size)
+    if buffer is None:
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, "the pages of a memory reference are not contiguous")
+    pa, secure = p.mobj.get_pa(p.offs)
+    return PtaMemref(buffer, p.size, pa, secure)
 
 
 class PseudoTas(InitSession):

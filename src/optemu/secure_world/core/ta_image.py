@@ -32,10 +32,10 @@ class TaInstance:
         self.elf = image.elf
         """What is loaded: the image, and the libraries that the TA has opened since."""
         self.memory = memory
-        self.cpu: Cpu = engine(image.elf.arch, image.new_key())
-        self.space = AddressSpace(self.cpu)
         self.stack_size = image.stack_size
         self.region: Region = memory.allocate(self.stack_size + image.writable_size, secure=True)
+        self.cpu: Cpu = engine(image.elf.arch, image.new_key())
+        self.space = AddressSpace(self.cpu)
         self._map()
         self.reset()
         self._fresh = self.cpu.save()

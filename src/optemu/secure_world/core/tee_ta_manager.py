@@ -217,22 +217,33 @@ class TaManager:
 
     def _init_session(self, thread: Thread, uuid: bytes, sessions: SessionList) -> Session:
         """tee_ta_init_session: a context already there, then static TAs, then dynamic ones."""
-        with self._lock:
-            s = Session(sessions.new_id(), thread)
-            sessions[s.id] = s
-            try:
-                s.ctx = self._find_context(thread, uuid)
-                if s.ctx is not None:
-                    return s
-                kind, ctx = self._new_context(uuid)
-            except BaseException:
-                del sessions[s.id]
-                raise
-            s.ctx = ctx
-            self.contexts.append(ctx)
+        woken: list[Sleeper] = []
+        try:
+            with self._lock:
+                s = Session(sessions.new_id(), thread)
+                sessions[s.id] = s
+                try:
+                    s.ctx = self._find_context(thread, uuid)
+                    if s.ctx is not None:
+                        return s
+                    kind, ctx = self._new_context(uuid)
+                except BaseException:
+                    woken = self._forget(s, sessions)
+                    raise
+                s.ctx = ctx
+                self.contexts.append(ctx)
+        finally:
+            wake(thread, woken)
         if ctx.is_initializing:
             self._complete(thread, kind, ctx, s, sessions)
         return s
+
+    @staticmethod
+    def _forget(s: Session, sessions: SessionList) -> list[Sleeper]:
+        """A session that comes to nothing leaves the list: who waits for it there already is to be turned away."""
+        s.unlink = True
+        del sessions[s.id]
+        return s.lock_cv.take(everyone=True)
 
     def _new_context(self, uuid: bytes) -> tuple[InitSession, TaCtx]:
         for kind in self._kinds:
@@ -249,10 +260,10 @@ class TaManager:
         finally:
             with self._lock:
                 ctx.is_initializing = False
+                woken = self._init_cv.take(everyone=True)
                 if not done:
                     self.contexts.remove(ctx)
-                    del sessions[s.id]
-                woken = self._init_cv.take(everyone=True)
+                    woken += self._forget(s, sessions)
             wake(thread, woken)
             if not done:
                 ctx.destroy(thread)

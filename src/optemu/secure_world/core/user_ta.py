@@ -39,6 +39,7 @@ _PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
 _SVC, _STOPPED = Stop.SVC, Stop.STOPPED
 _stretches = itertools.count(1)
+_instance_ids = itertools.count(1)
 
 
 class UserTaCtx(TaCtx):
@@ -48,6 +49,8 @@ class UserTaCtx(TaCtx):
         super().__init__(uuid, 0)
         self.tee = tee
         self.is_initializing = True
+        self.instance_id = next(_instance_ids)
+        """get_instance_id: unlike the UUID it tells the instances of one TA apart."""
         self.instance: TaInstance | None = None
         self.open_sessions = SessionList()
         """Sessions this TA has opened to other TAs."""
@@ -269,13 +272,16 @@ class UserTas(InitSession):
         image = self._images.get(key)
         if trace.on:
             trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
-        if image is None:
-            elf = load_modules([self._map(b) for b in binaries], self.pad_begin)
-            image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key)
+        try:
+            if image is None:
+                elf = load_modules([self._map(b) for b in binaries], self.pad_begin)
+                image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key)
+            ctx.instance, _ = image.take()
+        except MemoryError as e:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
         if image.elf.ta_head.uuid != ctx.uuid:
             # Possible, as upstream, where nothing that is signed names the TA: in legacy images.
             log.warning("TA %s calls itself %s", gp.uuid_str(ctx.uuid), gp.uuid_str(image.elf.ta_head.uuid))
-        ctx.instance, _ = image.take()
         ctx.flags = image.elf.ta_head.flags
         self._tee.board.timer.attach(ctx)
         if trace.on:
@@ -329,7 +335,10 @@ class UserTas(InitSession):
         loaded = {m.uuid for m in ctx.instance.elf.modules}
         if uuid not in loaded:
             binaries = self._open_all(thread, [uuid], loaded)
-            ctx.instance.dlopen([self._map(b) for b in binaries], self.pad_begin)
+            try:
+                ctx.instance.dlopen([self._map(b) for b in binaries], self.pad_begin)
+            except MemoryError as e:
+                raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
 
     @staticmethod
     def dlsym(ctx: UserTaCtx, uuid: bytes | None, name: bytes) -> int:

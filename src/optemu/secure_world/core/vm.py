@@ -5,12 +5,12 @@ asks it, and the page tables of the engine are written from it.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from optemu.abi import gp
 from optemu.board.memory import PAGE_MASK, PAGE_SIZE, PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
+from optemu.secure_world.core.mobj import Mobj
 from optemu.secure_world.core.param import Memref, TaParams
 from optemu.secure_world.cpu import Cpu, Prot
 
@@ -59,7 +59,7 @@ class VmRegion:
         return "".join(c if prot & bit else "-" for bit, c in bits) + ("s" if self.region.secure else "-")
 
 
-ParamKey = tuple[tuple[Region, int, int], ...]
+ParamKey = list[tuple[Region, int, int]]
 
 
 class _Span:
@@ -67,40 +67,31 @@ class _Span:
 
     __slots__ = ("end", "mobj", "start")
 
-    def __init__(self, p: Memref) -> None:
-        assert p.mobj is not None
-        self.mobj = p.mobj
-        at = self.offset_of(p)
+    def __init__(self, mobj: Mobj, at: int, size: int) -> None:
+        self.mobj = mobj
         # Of a reference to nothing, at the very end, the last page: it gets an address as well.
-        last = p.mobj.page_offset + p.mobj.size - 1
-        self.start = min(at, last) & ~PAGE_MASK
-        self.end = round_up(max(at + p.size, self.start + 1))
+        self.start = min(at, mobj.page_offset + mobj.size - 1) & ~PAGE_MASK
+        self.end = round_up(max(at + size, self.start + 1))
 
-    @staticmethod
-    def offset_of(p: Memref) -> int:
-        assert p.mobj is not None
-        return p.mobj.page_offset + p.offs
-
-    def runs(self) -> Iterator[tuple[Region, int, int]]:
+    def runs(self) -> list[tuple[Region, int, int]]:
         """(region, offset in it, size) of the memory behind it."""
+        found = []
         at = 0
         for run in self.mobj.runs:
             first, end = max(self.start, at), min(self.end, at + run.size)
             if first < end:
-                yield run.region, run.pa - run.region.base + first - at, end - first
+                found.append((run.region, run.pa - run.region.base + first - at, end - first))
             at += run.size
+        return found
 
 
-def _spans(refs: list[Memref]) -> list[_Span]:
-    """What ``refs`` need. Spans of one object that overlap or touch become one, as in vm_map_param."""
-    spans: list[_Span] = []
-    for p in refs:
-        span = _Span(p)
-        for other in [s for s in spans if s.mobj is span.mobj and s.start <= span.end and span.start <= s.end]:
+def _add_span(spans: list[_Span], span: _Span) -> None:
+    """Spans of one object that overlap or touch become one, as in vm_map_param."""
+    for other in spans[:]:
+        if other.mobj is span.mobj and other.start <= span.end and span.start <= other.end:
             spans.remove(other)
             span.start, span.end = min(span.start, other.start), max(span.end, other.end)
-        spans.append(span)
-    return spans
+    spans.append(span)
 
 
 class AddressSpace:
@@ -111,7 +102,7 @@ class AddressSpace:
         self._backed: dict[int, Region] = {}
         self._fixed: list[VmRegion] = []
         self._params: list[VmRegion] = []
-        self._param_key: ParamKey = ()
+        self._param_key: ParamKey = []
         self.regions: list[VmRegion] = []
         self._starts: list[int] = []
 
@@ -141,8 +132,8 @@ class AddressSpace:
             raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"0x{va:x}+0x{size:x} and its padding are not free")
         try:
             region = memory.allocate(size, secure=True)
-        except (OSError, MemoryError) as e:
-            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"no memory for 0x{size:x} bytes: {e}") from None
+        except MemoryError as e:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
         self.map(va, region, 0, size, Prot.R | Prot.W, ZI)
         self._fixed[-1].private = not shareable
         return va
@@ -219,19 +210,26 @@ class AddressSpace:
         The mapping of the call before is kept when this one needs the same: the TA has not run in between.
         """
         vas = [0, 0, 0, 0]
-        refs = [(n, p) for n, p in enumerate(params.u) if type(p) is Memref and p.mobj is not None]
+        spans: list[_Span] = []
+        refs: list[tuple[int, Mobj, int]] = []
+        for n, p in enumerate(params.u):
+            if type(p) is Memref and p.mobj is not None:
+                at = p.mobj.page_offset + p.offs
+                refs.append((n, p.mobj, at))
+                _add_span(spans, _Span(p.mobj, at, p.size))
         if not refs:
             if self._param_key:
                 self.clean_param()
             return vas
-        spans = _spans([p for _, p in refs])
-        key = tuple(run for span in spans for run in span.runs())
+        key: ParamKey = []
+        for span in spans:
+            key += span.runs()
         if key != self._param_key or not all(region.alive for region, _, _ in key):
             self._remap_params(key)
         va = PARAM_BASE
         for span in spans:
-            for n, p in refs:
-                if span.start <= (at := span.offset_of(p)) <= span.end and p.mobj is span.mobj:
+            for n, mobj, at in refs:
+                if mobj is span.mobj and span.start <= at <= span.end:
                     vas[n] = va + at - span.start
             va += span.end - span.start
         return vas
@@ -259,7 +257,7 @@ class AddressSpace:
         for r in self._params:
             self._cpu.unmap(r.va, r.size)
         self._params.clear()
-        self._param_key = ()
+        self._param_key = []
         self._rebuild()
 
     # --- looking ---------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Enumeration of the TAs that are devices to the normal world. Mirrors core/pta/device.c."""
 
+import logging
+
 from optemu.abi import gp
 from optemu.abi.ta_head import (
     TA_FLAG_DEVICE_ENUM,
@@ -11,9 +13,12 @@ from optemu.secure_world.core.param import param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
 from optemu.secure_world.core.thread import Thread
 
+log = logging.getLogger("optemu.core")
+
 PTA_CMD_GET_DEVICES = 0
 PTA_CMD_GET_DEVICES_SUPP = 1
 PTA_CMD_GET_DEVICES_RPMB = 2
+_DEVICE_FLAGS = TA_FLAG_DEVICE_ENUM | TA_FLAG_DEVICE_ENUM_SUPP | TA_FLAG_DEVICE_ENUM_TEE_STORAGE_PRIVATE
 _WANTED = {
     PTA_CMD_GET_DEVICES: TA_FLAG_DEVICE_ENUM,
     PTA_CMD_GET_DEVICES_SUPP: TA_FLAG_DEVICE_ENUM_SUPP | TA_FLAG_DEVICE_ENUM_TEE_STORAGE_PRIVATE,
@@ -39,7 +44,7 @@ class DevicePta(PseudoTa):
             return gp.TEE_ERROR_BAD_PARAMETERS
         if out.buffer is None and out.size:
             return gp.TEE_ERROR_BAD_PARAMETERS
-        found = b"".join(ta.uuid for ta in self.tee.pseudo_tas.all() if ta.flags & wanted)
+        found = b"".join(ta.uuid for ta in self.tee.pseudo_tas.all() if _device_flag(ta) & wanted)
         room, out.size = out.size, len(found)
         if out.buffer is not None:
             fits = min(room // 16 * 16, len(found))
@@ -47,3 +52,12 @@ class DevicePta(PseudoTa):
         if len(found) > room:
             raise TeeError(gp.TEE_ERROR_SHORT_BUFFER)
         return None
+
+
+def _device_flag(ta: PseudoTa) -> int:
+    """The one flag that makes it a device; with several of them it is none."""
+    flags = ta.flags & _DEVICE_FLAGS
+    if flags & (flags - 1):
+        log.error("%s: skipping TA %s, inconsistent flags", DevicePta.name, gp.uuid_str(ta.uuid))
+        return 0
+    return flags

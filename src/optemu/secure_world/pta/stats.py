@@ -1,12 +1,16 @@
 """Figures about the core and the TAs in it. Mirrors core/pta/stats.c."""
 
+import logging
 import struct
 
 from optemu.abi import gp
+from optemu.board.memory import SEC_WINDOW
 from optemu.secure_world.core.param import TaParams, Value, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
+
+log = logging.getLogger("optemu.core")
 
 STATS_CMD_PAGER_STATS = 0
 STATS_CMD_ALLOC_STATS = 1
@@ -16,6 +20,8 @@ STATS_CMD_GET_TIME = 4
 STATS_CMD_PRINT_DRIVER_INFO = 5
 
 STATS_NB_POOLS = 5
+STATS_DRIVER_TYPE_CLOCK = 0
+STATS_DRIVER_TYPE_REGULATOR = 1
 ALLOC_ID_TA_RAM = 3
 # struct pta_stats_alloc: desc, free2_sum, allocated, max_allocated, size, three figures about failures
 _ALLOC = struct.Struct("<32sQ6I")
@@ -28,20 +34,13 @@ _POOLS = {
     4: "KHeap (disabled)",
     5: "RPMB secure storage (no data)",
 }
+_DRIVERS = {STATS_DRIVER_TYPE_CLOCK: "clocks", STATS_DRIVER_TYPE_REGULATOR: "regulators"}
+_U32 = 0xFFFFFFFF
 _OUT3 = param_types(*[gp.TEE_PARAM_TYPE_VALUE_OUTPUT] * 3)
 
 
 def _is(types: int, *wanted: int) -> bool:
     return types == param_types(*wanted)
-
-
-def _fill(out: PtaMemref, data: bytes) -> int:
-    """``data`` where it fits; its size in any case."""
-    room, out.size = out.size, len(data)
-    if out.buffer is None or room < len(data):
-        return gp.TEE_ERROR_SHORT_BUFFER
-    out.buffer[: len(data)] = data
-    return gp.TEE_SUCCESS
 
 
 class StatsPta(PseudoTa):
@@ -65,6 +64,8 @@ class StatsPta(PseudoTa):
                 return self._tas(thread, types, params)
             case 4:
                 return self._time(thread, types, params)
+            case 5:
+                return _print_driver_info(types, params)
         return gp.TEE_ERROR_BAD_PARAMETERS
 
     def _pager(self, types: int, params: list[PtaParam]) -> int:
@@ -86,12 +87,26 @@ class StatsPta(PseudoTa):
         if pool.a > STATS_NB_POOLS:
             return gp.TEE_ERROR_BAD_PARAMETERS
         pools = range(1, STATS_NB_POOLS + 1) if not pool.a else (pool.a,)
-        return _fill(out, b"".join(self._pool(n) for n in pools))
+        if out.size < len(pools) * _ALLOC.size:
+            out.size = len(pools) * _ALLOC.size
+            return gp.TEE_ERROR_SHORT_BUFFER
+        return out.give(b"".join(self._pool(n, reset=bool(pool.b)) for n in pools))
 
-    def _pool(self, number: int) -> bytes:
-        used = self.tee.board.memory.used(secure=True) if number == ALLOC_ID_TA_RAM else 0
-        used = min(used, 0xFFFFFFFF)
-        return _ALLOC.pack(_POOLS[number].encode(), 0, used, used, used, 0, 0, 0)
+    def _pool(self, number: int, reset: bool) -> bytes:
+        if number != ALLOC_ID_TA_RAM:
+            return _ALLOC.pack(_POOLS[number].encode(), *[0] * 7)
+        usage = self.tee.board.memory.usage(secure=True)
+        figures = (
+            usage.used,
+            usage.peak,
+            SEC_WINDOW[1] - SEC_WINDOW[0],
+            usage.failures,
+            usage.biggest_failure,
+            usage.used_at_failure,
+        )
+        if reset:
+            usage.reset()
+        return _ALLOC.pack(_POOLS[number].encode(), 0, *(min(n, _U32) for n in figures))
 
     def _tas(self, thread: Thread, types: int, params: list[PtaParam]) -> int:
         """One struct pta_stats_ta for each user TA, with the heap figures its runtime gives."""
@@ -106,7 +121,7 @@ class StatsPta(PseudoTa):
         if out.buffer is None or out.size < size:
             out.size = size
             return gp.TEE_ERROR_SHORT_BUFFER
-        return _fill(out, b"".join(self._ta(thread, ctx) for ctx in contexts))
+        return out.give(b"".join(self._ta(thread, ctx) for ctx in contexts))
 
     def _ta(self, thread: Thread, ctx: UserTaCtx) -> bytes:
         sessions = [s for s in list(self.tee.open_sessions.values()) if s.ctx is ctx]
@@ -126,7 +141,7 @@ class StatsPta(PseudoTa):
         manager.put_session(thread, session)
         if ret:
             return [0] * 6
-        return [v & 0xFFFFFFFF for p in out for v in (p.a, p.b)]
+        return [v & _U32 for p in out for v in (p.a, p.b)]
 
     def _time(self, thread: Thread, types: int, params: list[PtaParam]) -> int:
         """REE time and system time, each seconds and milliseconds."""
@@ -136,3 +151,15 @@ class StatsPta(PseudoTa):
             assert isinstance(p, Value)
             p.a, p.b = divmod(millis, 1000)
         return gp.TEE_SUCCESS
+
+
+def _print_driver_info(types: int, params: list[PtaParam]) -> int:
+    """[in] value: STATS_DRIVER_TYPE_*. The board has no drivers of either kind to be printed."""
+    if not _is(types, gp.TEE_PARAM_TYPE_VALUE_INPUT):
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    kind = params[0]
+    assert isinstance(kind, Value)
+    if kind.a not in _DRIVERS:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    log.info("the board has no %s", _DRIVERS[kind.a])
+    return gp.TEE_SUCCESS

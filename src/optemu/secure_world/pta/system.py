@@ -1,6 +1,7 @@
 """Services a user TA's runtime asks of the core beyond the syscalls. Mirrors core/pta/system.c.
 
-Zero-initialised memory, which a runtime needs to show another TA a copy of its private data, and libdl.
+Zero-initialised memory, which a runtime needs to show another TA a copy of its private data, and libdl, are here, for
+they concern the TA's address space; the rest is in system_services.py.
 """
 
 from optemu.abi import gp
@@ -8,9 +9,11 @@ from optemu.abi.ta_head import TA_FLAG_CONCURRENT
 from optemu.errors import TeeError
 from optemu.secure_world.core.param import Value, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
-from optemu.secure_world.core.session import Session
+from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
+from optemu.secure_world.pta.caller import calling_user_ta
+from optemu.secure_world.pta.system_services import SERVICES
 
 PTA_SYSTEM_MAP_ZI = 2
 PTA_SYSTEM_UNMAP = 3
@@ -25,14 +28,6 @@ _OUT, _MEMREF_IN = gp.TEE_PARAM_TYPE_VALUE_OUTPUT, gp.TEE_PARAM_TYPE_MEMREF_INPU
 _NIL = bytes(16)
 
 
-def _caller(thread: Thread) -> UserTaCtx:
-    """The user TA whose syscall this is; the normal world is refused."""
-    session = thread.session
-    if isinstance(session, Session) and isinstance(session.ctx, UserTaCtx):
-        return session.ctx
-    raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, "system.pta serves user TAs only")
-
-
 class SystemPta(PseudoTa):
     """system.pta"""
 
@@ -40,10 +35,13 @@ class SystemPta(PseudoTa):
     name = "system.pta"
     flags = PTA_DEFAULT_FLAGS | TA_FLAG_CONCURRENT
 
+    def open_session(self, thread: Thread, client: Identity, types: int, params: list[PtaParam]) -> None:
+        calling_user_ta(thread, self.name)
+
     def invoke_command(
         self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
     ) -> int | None:
-        caller = _caller(thread)
+        caller = calling_user_ta(thread, self.name)
         if cmd == PTA_SYSTEM_MAP_ZI:
             return _map_zi(caller, types, params)
         if cmd == PTA_SYSTEM_UNMAP:
@@ -52,7 +50,8 @@ class SystemPta(PseudoTa):
             return _dlopen(thread, caller, types, params)
         if cmd == PTA_SYSTEM_DLSYM:
             return _dlsym(caller, types, params)
-        return gp.TEE_ERROR_NOT_IMPLEMENTED
+        service = SERVICES.get(cmd)
+        return service(thread, caller, types, params) if service else gp.TEE_ERROR_NOT_IMPLEMENTED
 
 
 def _map_zi(caller: UserTaCtx, types: int, params: list[PtaParam]) -> int | None:

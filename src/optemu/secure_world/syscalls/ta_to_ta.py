@@ -8,7 +8,7 @@ from optemu.abi import gp
 from optemu.abi.utee import UTEE_PARAMS
 from optemu.errors import TeeError
 from optemu.secure_world.core.mobj import Mobj, Run
-from optemu.secure_world.core.param import Memref, TaParams, Value
+from optemu.secure_world.core.param import MEMREF_TYPES, Memref, TaParams, Value
 from optemu.secure_world.core.pseudo_ta import PseudoTaCtx
 from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.vm import AddressSpace
@@ -46,7 +46,7 @@ def copy_params(ta: "UserTaCtx", params_va: int, to_pseudo: bool) -> TaParams:
             params.u[n] = Value(a & 0xFFFFFFFF, b & 0xFFFFFFFF)
         elif kind == gp.TEE_PARAM_TYPE_VALUE_OUTPUT:
             params.u[n] = Value()
-        elif kind & 4 and kind & 3:
+        elif kind in MEMREF_TYPES:
             params.u[n] = _memref(space, kind, a, b, to_pseudo)
     return params
 

@@ -1,16 +1,14 @@
 """User TAs without Arm code: what is handed to __ta_entry and taken back, calls served, and every way to die."""
 
-import logging
 import struct
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from core_fakes import PAGE, FakeCpu, Program, Recorder, Threads, UserTas, fake_engines, image, new_tee, shared
+from core_fakes import FOREVER, PAGE, PUBLIC, A, B, FakeCpu, Program, Recorder, TaRoom, fake_engines, nothing, shared
 
 from optemu.abi import gp
 from optemu.abi import syscalls as scn
-from optemu.abi.ta_head import TA_FLAG_MULTI_SESSION, TA_FLAG_SINGLE_INSTANCE
 from optemu.abi.utee import (
     UTEE_ENTRY_FUNC_CLOSE_SESSION,
     UTEE_ENTRY_FUNC_DUMP_MEMSTATS,
@@ -19,96 +17,26 @@ from optemu.abi.utee import (
     UTEE_PARAMS,
 )
 from optemu.secure_world.core.param import Memref, TaParams, Value, param_types
-from optemu.secure_world.core.session import NSAPP_IDENTITY, Identity, SessionList
-from optemu.secure_world.core.ta_image import MAX_IDLE_INSTANCES, STACK_TOP
-from optemu.secure_world.core.tee_ta_manager import TaManager
-from optemu.secure_world.core.user_ta import ABORT_PANIC_CODE, CFG_CORE_MAX_SYSCALL_RECURSION, UserTaCtx
+from optemu.secure_world.core.session import NSAPP_IDENTITY
+from optemu.secure_world.core.ta_image import STACK_TOP
+from optemu.secure_world.core.user_ta import ABORT_PANIC_CODE, CFG_CORE_MAX_SYSCALL_RECURSION
 from optemu.secure_world.cpu import Stop
 
-A, B = b"A" * 16, b"B" * 16
-SHARED = TA_FLAG_SINGLE_INSTANCE | TA_FLAG_MULTI_SESSION
-PUBLIC = Identity(gp.TEE_LOGIN_PUBLIC, gp.NIL_UUID)
-FOREVER = gp.TEE_TIMEOUT_INFINITE
 DEAD = (gp.TEE_ERROR_TARGET_DEAD, gp.TEE_ORIGIN_TEE)
 SCRATCH = 0x40101800
 """In the fake TA's page of data."""
 
 
-def nothing(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
-    return 0
-    yield
-
-
-class Room:
-    def __init__(self, trace: Recorder | None = None) -> None:
-        self.tee = new_tee(trace)
-        self.tas = UserTas(self.tee)
-        self.tee.manager = TaManager([self.tas], self.tee.board.clock, self.tee.trace)
-        self.threads = Threads()
-        self.sessions = SessionList()
-
-    def add(self, uuid: bytes, program: Any, flags: int = 0) -> None:
-        self.tas.programs[uuid] = (program, flags)
-
-    def open(self, uuid: bytes = A) -> int:
-        def call(thread: Any) -> tuple[int, int, int]:
-            return self.tee.manager.open_session(thread, self.sessions, uuid, PUBLIC, FOREVER, TaParams())
-
-        ret, _, number = self.threads.start(call).result
-        assert ret == 0
-        return int(number)
-
-    def _invoke(self, thread: Any, number: int, params: TaParams, cmd: int) -> tuple[int, int]:
-        s = self.tee.manager.get_session(thread, number, self.sessions)
-        assert s is not None
-        result = self.tee.manager.invoke_command(thread, s, NSAPP_IDENTITY, FOREVER, cmd, params)
-        self.tee.manager.put_session(thread, s)
-        return result
-
-    def invoke(self, number: int, params: TaParams | None = None, cmd: int = 0) -> tuple[int, int]:
-        result: tuple[int, int] = self.threads.start(self._invoke, number, params or TaParams(), cmd).result
-        return result
-
-    def close(self, number: int) -> int:
-        close = self.tee.manager.close_session
-        result: int = self.threads.start(lambda t: close(t, number, self.sessions, NSAPP_IDENTITY)).result
-        return result
-
-    @property
-    def ctx(self) -> UserTaCtx:
-        return self.tas.made[-1]
-
-    def run(self, program: Any, params: TaParams | None = None, cmd: int = 0) -> tuple[int, int]:
-        """One command of a new TA that does ``program`` when invoked."""
-
-        def ta(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
-            if func == UTEE_ENTRY_FUNC_INVOKE_COMMAND:
-                return (yield from program(cpu, func, session, params, cmd)) or 0
-            return 0
-
-        self.add(A, ta)
-        return self.invoke(self.open(), params, cmd)
-
-
 @pytest.fixture
-def room() -> Iterator[Room]:
+def room() -> Iterator[TaRoom]:
     with fake_engines():
-        yield Room()
-
-
-@pytest.fixture
-def console(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    for name in ("optemu.ta", "optemu.core", "optemu.syscalls"):
-        logging.getLogger(name).addHandler(caplog.handler)
-    yield caplog
-    for name in ("optemu.ta", "optemu.core", "optemu.syscalls"):
-        logging.getLogger(name).removeHandler(caplog.handler)
+        yield TaRoom()
 
 
 # --- the entry ------------------------------------------------------------------------------------------------------------
 
 
-def test_each_entry_point_is_named_in_the_first_register(room: Room) -> None:
+def test_each_entry_point_is_named_in_the_first_register(room: TaRoom) -> None:
     room.add(A, nothing)
     number = room.open()
     room.invoke(number, cmd=0x1234)
@@ -127,7 +55,7 @@ def test_each_entry_point_is_named_in_the_first_register(room: Room) -> None:
     assert cpu.stack_ptr % 16 == 0
 
 
-def test_parameters_in(room: Room) -> None:
+def test_parameters_in(room: TaRoom) -> None:
     seen = {}
 
     def look(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
@@ -147,7 +75,7 @@ def test_parameters_in(room: Room) -> None:
     assert seen["memory"] == b"memory"
 
 
-def test_parameters_out(room: Room) -> None:
+def test_parameters_out(room: TaRoom) -> None:
     """Only what is output is taken back; a size may say more than was lent."""
 
     def write(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
@@ -172,7 +100,7 @@ def test_parameters_out(room: Room) -> None:
     assert mobj.read(0, 6) == b"answer"
 
 
-def test_the_next_call_does_not_see_the_memory_of_the_last(room: Room) -> None:
+def test_the_next_call_does_not_see_the_memory_of_the_last(room: TaRoom) -> None:
     def read(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
         if func == UTEE_ENTRY_FUNC_INVOKE_COMMAND and cmd:
             try:
@@ -191,7 +119,7 @@ def test_the_next_call_does_not_see_the_memory_of_the_last(room: Room) -> None:
 # --- system calls -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_syscall_reads_and_writes_the_tas_memory(room: Room) -> None:
+def test_a_syscall_reads_and_writes_the_tas_memory(room: TaRoom) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         assert (yield (scn.TEE_SCN_CRYP_RANDOM_NUMBER_GENERATE, SCRATCH, 16)) == 0
         assert cpu.load(SCRATCH, 16) != bytes(16)
@@ -204,15 +132,17 @@ def test_a_syscall_reads_and_writes_the_tas_memory(room: Room) -> None:
 
 
 @pytest.mark.parametrize("number", [scn.TEE_SCN_HASH_INIT, scn.TEE_SCN_STORAGE_OBJ_OPEN, 55, 71, 0xFFFFFFFFFFFFFFFF])
-def test_what_is_not_there_is_said_and_kills_nobody(room: Room, console: pytest.LogCaptureFixture, number: int) -> None:
+def test_what_is_not_there_is_said_and_kills_nobody(
+    room: TaRoom, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         return (yield (number, 1, 2, 3, 4, 5, 6, 7, 8))
 
     assert room.run(program) == (gp.TEE_ERROR_NOT_SUPPORTED, gp.TEE_ORIGIN_TRUSTED_APP)
-    assert "not supported yet" in console.text or "does not exist" in console.text
+    assert "not supported yet" in caplog.text or "does not exist" in caplog.text
 
 
-def test_every_syscall_of_the_table_survives_arguments_of_ones(room: Room) -> None:
+def test_every_syscall_of_the_table_survives_arguments_of_ones(room: TaRoom) -> None:
     ends: dict[int, int] = {}
 
     def program(cpu: FakeCpu, *args: int) -> Program:
@@ -226,7 +156,7 @@ def test_every_syscall_of_the_table_survives_arguments_of_ones(room: Room) -> No
     assert all(ret >= 0xF0000000 for ret in ends.values()), "an error each"
 
 
-def test_the_last_word_is_a_tee_result(room: Room) -> None:
+def test_the_last_word_is_a_tee_result(room: TaRoom) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         yield (scn.TEE_SCN_RETURN, 0x1_0000_0007)
         raise AssertionError("the call has ended")
@@ -237,13 +167,13 @@ def test_the_last_word_is_a_tee_result(room: Room) -> None:
 # --- death --------------------------------------------------------------------------------------------------------------------
 
 
-def test_panic(room: Room, console: pytest.LogCaptureFixture) -> None:
+def test_panic(room: TaRoom, caplog: pytest.LogCaptureFixture) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         yield (scn.TEE_SCN_PANIC, 0xFFFF0006)
 
     assert room.run(program) == DEAD
     assert (room.ctx.panicked, room.ctx.panic_code) == (True, 0xFFFF0006)
-    assert "TA panicked with code 0xffff0006" in console.text
+    assert "TA panicked with code 0xffff0006" in caplog.text
     assert room.ctx.instance is None, "its memory and engine are given back at once"
 
 
@@ -257,19 +187,19 @@ def test_panic(room: Room, console: pytest.LogCaptureFixture) -> None:
         (Stop.CRASH, "crash"),
     ],
 )
-def test_aborts(room: Room, console: pytest.LogCaptureFixture, stop: Stop, words: str) -> None:
+def test_aborts(room: TaRoom, caplog: pytest.LogCaptureFixture, stop: Stop, words: str) -> None:
     def program(cpu: FakeCpu, *args: int) -> Program:
         yield stop
 
     assert room.run(program) == DEAD
     assert room.ctx.panic_code == ABORT_PANIC_CODE
-    assert words in console.text
-    assert gp.uuid_str(A) in console.text
-    assert "rw-s" in console.text, "the region list"
+    assert words in caplog.text
+    assert gp.uuid_str(A) in caplog.text
+    assert "rw-s" in caplog.text, "the region list"
 
 
 @pytest.mark.parametrize("abandoned", [False, True])
-def test_interrupted(room: Room, console: pytest.LogCaptureFixture, abandoned: bool) -> None:
+def test_interrupted(room: TaRoom, caplog: pytest.LogCaptureFixture, abandoned: bool) -> None:
     """It leaves for the normal world and goes on, unless nobody waits for it there any more."""
     threads = []
 
@@ -283,11 +213,11 @@ def test_interrupted(room: Room, console: pytest.LogCaptureFixture, abandoned: b
 
     assert room.run(program) == (DEAD if abandoned else (7, gp.TEE_ORIGIN_TRUSTED_APP))
     assert threads[0].interrupts == 1
-    assert ("the client of this call is gone" in console.text) == abandoned
+    assert ("the client of this call is gone" in caplog.text) == abandoned
     assert room.ctx.panic_code == (gp.TEE_ERROR_CANCEL if abandoned else 0)
 
 
-def test_a_defect_of_ours_leaves_the_ta_to_others(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_ours_leaves_the_ta_to_others(room: TaRoom, monkeypatch: pytest.MonkeyPatch) -> None:
     def program(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
         if cmd:
             yield (scn.TEE_SCN_LOG, 0, 0)
@@ -329,7 +259,7 @@ def opening(uuid: bytes) -> Any:
     return program
 
 
-def test_nesting_has_a_limit(room: Room, console: pytest.LogCaptureFixture) -> None:
+def test_nesting_has_a_limit(room: TaRoom, caplog: pytest.LogCaptureFixture) -> None:
     endless = opening(A)
     room.add(A, endless)
     manager, sessions = room.tee.manager, room.sessions
@@ -339,11 +269,11 @@ def test_nesting_has_a_limit(room: Room, console: pytest.LogCaptureFixture) -> N
     assert (ret, origin) == (gp.TEE_ERROR_OUT_OF_MEMORY, gp.TEE_ORIGIN_TRUSTED_APP)
     assert len(endless.depths) == CFG_CORE_MAX_SYSCALL_RECURSION
     assert endless.depths[0][1] == gp.TEE_ORIGIN_TEE, "refused by the core, not by a TA"
-    assert "nested too deeply" in console.text
+    assert "nested too deeply" in caplog.text
     assert not manager.contexts
 
 
-def test_sessions_a_ta_left_open_go_with_it(room: Room) -> None:
+def test_sessions_a_ta_left_open_go_with_it(room: TaRoom) -> None:
     room.add(A, opening(B))
     room.add(B, nothing)
     number = room.open(A)
@@ -356,8 +286,9 @@ def test_sessions_a_ta_left_open_go_with_it(room: Room) -> None:
     assert inner.instance is None
 
 
-def test_cancellation_is_forgotten_with_the_call(room: Room) -> None:
+def test_cancellation_is_forgotten_with_the_call(room: TaRoom) -> None:
     seen: list[int] = []
+    masks: list[int] = []
 
     def program(cpu: FakeCpu, func: int, session: int, params: int, cmd: int) -> Program:
         if func == UTEE_ENTRY_FUNC_INVOKE_COMMAND:
@@ -367,6 +298,7 @@ def test_cancellation_is_forgotten_with_the_call(room: Room) -> None:
             yield (scn.TEE_SCN_GET_CANCELLATION_FLAG, SCRATCH)
             seen.append(cpu.load(SCRATCH, 1)[0])
             yield (scn.TEE_SCN_UNMASK_CANCELLATION, SCRATCH)
+            masks.append(cpu.load(SCRATCH, 1)[0])
             yield (scn.TEE_SCN_GET_CANCELLATION_FLAG, SCRATCH)
             seen.append(cpu.load(SCRATCH, 1)[0])
         return 0
@@ -375,43 +307,13 @@ def test_cancellation_is_forgotten_with_the_call(room: Room) -> None:
     number = room.open()
     assert room.invoke(number, cmd=1)[0] == room.invoke(number, cmd=0)[0] == 0
     assert seen == [0, 1, 0, 0]
-
-
-# --- instances --------------------------------------------------------------------------------------------------------------------
-
-
-def test_instances_are_used_again_as_new(room: Room) -> None:
-    ta = image(room.tee, A)
-    first, _ = ta.take()
-    cpu: Any = first.cpu
-    cpu.store(0x40101000, b"dirt")
-    cpu.store(STACK_TOP - 16, b"dirt")
-    first.space.map_zi(room.tee.board.memory, 0, PAGE, False, 0, 0)
-    ta.give_back(first)
-    again, known = ta.take()
-    assert (again, known) == (first, True)
-    assert cpu.load(0x40101000, 5) == b"data\0"
-    assert cpu.load(STACK_TOP - 16, 16) == bytes(16)
-    assert [r.label for r in again.space.regions] == ["stack", "text", "data"]
-
-
-def test_only_so_many_are_kept(room: Room) -> None:
-    ta = image(room.tee, A)
-    taken = [ta.take()[0] for _ in range(MAX_IDLE_INSTANCES + 2)]
-    used = room.tee.board.memory.count(secure=True)
-    for instance in taken:
-        ta.give_back(instance)
-    assert ta.idle == MAX_IDLE_INSTANCES
-    assert room.tee.board.memory.count(secure=True) == used - 2
-    ta.close()
-    assert all(instance.cpu.closed for instance in taken)  # type: ignore[attr-defined]
-    assert room.tee.board.memory.count(secure=True) == 0
+    assert masks == [1, 1], "each call begins masked"
 
 
 def test_the_road_of_a_call_is_traced() -> None:
     with fake_engines():
         trace = Recorder()
-        room = Room(trace)
+        room = TaRoom(trace)
         room.add(A, nothing)
         number = room.open()
         trace.seen.clear()

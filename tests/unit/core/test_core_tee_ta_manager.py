@@ -168,6 +168,27 @@ def test_a_failed_load_makes_room_for_the_next() -> None:
     assert room.made[0].seen == ["destroy"]
 
 
+@pytest.mark.parametrize("fails", ["load", "busy"])
+def test_who_waits_for_a_session_that_never_opens_is_turned_away(fails: str) -> None:
+    """A hostile client guesses the id of a session that is being opened."""
+    room = Room(dynamic={A: SINGLE})
+
+    def load(thread: Any, ctx: FakeTa) -> None:
+        thread.pause()
+        if fails == "load":
+            raise TeeError(gp.TEE_ERROR_SECURITY, "bad signature")
+
+    room.dynamic.on_complete = load
+    opening = room.threads.start(room.open_on, A)
+    if fails == "busy":
+        room.threads.start(room.open_on, A)
+    guessing = room.threads.start(room.close_on, room.sessions.last_id)
+    assert guessing.asleep
+    opening.go_on()
+    assert guessing.done
+    assert guessing.result == gp.TEE_ERROR_ITEM_NOT_FOUND
+
+
 # --- entry points and origins --------------------------------------------------------------------------------------
 
 

@@ -110,6 +110,18 @@ def test_lists_that_lie_where_they_must_not(board: Board) -> None:
         assert read_page_list(board.memory, where + 8, 1) is None
 
 
+def test_lists_that_go_on_where_they_must_not(board: Board) -> None:
+    count = PAGELIST_ENTRIES_PER_PAGE + 1
+    many = [board.a.base] * count
+    listed = page_list(board.memory, many)
+    struct.pack_into(
+        "<512Q", listed.view, PAGE, *[board.a.base] * 512
+    )  # a page of the list wherever one begins to read
+    for beyond in (0, listed.base + PAGE + 8, listed.base + PAGE - 8, board.secure.base):
+        struct.pack_into("<Q", listed.view, PAGE - 8, beyond)
+        assert board.shm.from_noncontig(listed.base, count * PAGE, 1) is None
+
+
 def test_sizes_that_cannot_be(board: Board) -> None:
     listed = page_list(board.memory, pages(board.a, 0)).base
     for size in (0, MAX_SHM_PAGES * PAGE + 1, (1 << 64) - 1, 1 << 63):

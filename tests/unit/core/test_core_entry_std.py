@@ -1,8 +1,6 @@
 """Messages of the normal world: decoded once, checked, answered; whatever their bytes are."""
 
-import logging
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -99,13 +97,6 @@ def room() -> Room:
     return Room()
 
 
-@pytest.fixture
-def core_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logging.getLogger("optemu.core").addHandler(caplog.handler)
-    yield caplog
-    logging.getLogger("optemu.core").removeHandler(caplog.handler)
-
-
 # --- the messages ------------------------------------------------------------------------------------------------------
 
 
@@ -195,10 +186,10 @@ def test_an_unknown_message_is_the_callers_mistake(room: Room, cmd: int) -> None
     assert HEAD.unpack_from(room.page.view, room.AT)[5] == 0xEEEE, "nothing is answered"
 
 
-def test_a_defect_of_ours_is_one_error(room: Room, core_log: pytest.LogCaptureFixture) -> None:
+def test_a_defect_of_ours_is_one_error(room: Room, caplog: pytest.LogCaptureFixture) -> None:
     number = room.open()
     assert room.send(INVOKE, 2, number) == (gp.TEE_ERROR_GENERIC, FROM_TEE)
-    assert "this is a bug of optemu" in core_log.text
+    assert "this is a bug of optemu" in caplog.text
     assert room.send(INVOKE, 0, number) == (0, FROM_TA), "the session is not held for ever"
     assert room.send(CLOSE, session=number) == (0, FROM_TEE)
 

@@ -114,11 +114,11 @@ class Spy(PseudoTa):
     def destroy(self) -> None:
         self._at("destroy")
 
-    def open_session(self, types: int, params: Any) -> object:
+    def open_session(self, thread: Any, client: Any, types: int, params: Any) -> object:
         self._at("open")
         return f"session {self.seen.count('open')}"
 
-    def close_session(self, session: object) -> None:
+    def close_session(self, thread: Any, session: object) -> None:
         self._at("close", session)
 
     def invoke_command(self, thread: Any, session: object, cmd: int, types: int, params: Any) -> Any:

@@ -107,6 +107,13 @@ def test_zeroed_memory_where_the_ta_wants_it(room: Room) -> None:
     assert room.memory.count(secure=True) == used, "a refused request keeps nothing"
 
 
+def test_no_memory_for_zeroed_memory(room: Room) -> None:
+    window = room.memory._windows[True]
+    window.end = window.next + PAGE
+    assert code(room.space.map_zi, room.memory, 0, 2 * PAGE, False, 0, 0) == gp.TEE_ERROR_OUT_OF_MEMORY
+    assert len(room.space.regions) == 3
+
+
 def test_only_what_was_mapped_can_be_unmapped(room: Room) -> None:
     va = room.space.map_zi(room.memory, 0, 2 * PAGE, False, 0, 0)
     for where, size in [(va, 3 * PAGE), (va - PAGE, 2 * PAGE), (va + 1, 1), (DATA, PAGE), (TEXT, 2 * PAGE), (0, 0)]:

@@ -1,7 +1,6 @@
 """The TEE subsystem's ioctls, argument bytes in and out, and every way a client can get them wrong."""
 
 import errno
-import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -96,10 +95,8 @@ def test_blocks_that_are_not_what_they_say(normal: Normal, cmd: int, head: int) 
 def test_a_defect_of_ours_is_one_error(
     normal: Normal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("optemu.driver").addHandler(caplog.handler)
     monkeypatch.setattr(normal.optee, "close_session", lambda *args: 1 // 0)
     assert normal.ioctl(ioc.TEE_IOC_CLOSE_SESSION, bytes(4))[0] == -errno.EIO
-    logging.getLogger("optemu.driver").removeHandler(caplog.handler)
     assert "this is a bug of optemu" in caplog.text
 
 
@@ -148,6 +145,15 @@ def test_memory_that_cannot_be_shared(normal: Normal, cmd: int, argument: tuple[
     assert leaks_nothing(normal)
 
 
+def test_a_board_without_memory_left(normal: Normal) -> None:
+    normal.session()  # the kernel has its own pages by now
+    window = normal.board.memory._windows[False]
+    window.end = window.next
+    register = ioc.SHM_REGISTER_DATA.pack(normal.task.BASE, 100, 0, -1)
+    assert normal.shm_alloc(100)[0] == normal.ioctl(ioc.TEE_IOC_SHM_REGISTER, register)[0] == -errno.ENOMEM
+    assert leaks_nothing(normal)
+
+
 @pytest.mark.parametrize("failure", ["descriptors", "writing", "secure world"])
 @pytest.mark.parametrize("cmd", [ioc.TEE_IOC_SHM_ALLOC, ioc.TEE_IOC_SHM_REGISTER, ioc.TEE_IOC_SHM_REGISTER_FD])
 def test_what_fails_half_way_leaves_nothing(normal: Normal, cmd: int, failure: str) -> None:
@@ -158,7 +164,7 @@ def test_what_fails_half_way_leaves_nothing(normal: Normal, cmd: int, failure: s
         ioc.TEE_IOC_SHM_REGISTER: ioc.SHM_REGISTER_DATA.pack(task.BASE + 0x2000, 100, 0, -1),
         ioc.TEE_IOC_SHM_REGISTER_FD: ioc.SHM_REGISTER_FD_DATA.pack(5, 0, 0, -1),
     }[cmd]
-    regions = normal.board.memory.used(secure=False)
+    regions = normal.board.memory.usage(secure=False).used
     task.write(task.BASE, argument)
     if failure == "descriptors":
         task.full, error = True, errno.EMFILE
@@ -170,7 +176,7 @@ def test_what_fails_half_way_leaves_nothing(normal: Normal, cmd: int, failure: s
     normal.secure.result = 0
     assert leaks_nothing(normal)
     normal.file.close()
-    assert normal.board.memory.used(secure=False) - regions <= 64 * PAGE + 0, "but the kernel's own pages"
+    assert normal.board.memory.usage(secure=False).used - regions <= 64 * PAGE + 0, "but the kernel's own pages"
     assert normal.optee.pool.idle() == 0
 
 

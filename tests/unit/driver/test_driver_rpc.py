@@ -227,6 +227,23 @@ def test_kernel_memory(room: Room, size: int) -> None:
     assert room.board.memory.count(secure=False) == used, "neither memory nor page list is left"
 
 
+def test_one_page_list_is_kept_at_a_time(room: Room) -> None:
+    """It must last until the secure world has read it: until the next one, or the end of the call."""
+    counts: list[int] = []
+
+    def script(message: Message) -> Iterator[Any]:
+        for _ in range(3):
+            write(message.view[32:], rpc.OPTEE_RPC_CMD_SHM_ALLOC, ((VALUE_IN, KERNEL, PAGE, 8),))
+            yield smc.OPTEE_SMC_RETURN_RPC_CMD, 0, 0
+            counts.append(room.board.memory.count(secure=False))
+        message.answer()
+
+    before = room.board.memory.count(secure=False)
+    room.during_a_call(script)
+    assert counts == [before + 2, before + 3, before + 4]
+    assert room.board.memory.count(secure=False) == before + 3
+
+
 @pytest.mark.parametrize("what", [(KERNEL, 0), (KERNEL, (1 << 24) + 1), (KERNEL, TOP), (GLOBAL, 100), (3, 100)])
 def test_kernel_memory_that_is_not_given(room: Room, what: tuple[int, int]) -> None:
     sent = (VALUE_IN, *what, 8)
@@ -314,6 +331,21 @@ def test_references_that_do_not_reach_the_supplicant(room: Room, wrong: Any) -> 
     sent = wrong(shm.region.base, shm.cookie)
     assert room.rpc(2, (VALUE_IN, 0, 0, 0), sent) == (BAD, [(VALUE_IN, 0, 0, 0), sent])
     assert room.asked == []
+
+
+def test_no_memory_left(room: Room) -> None:
+    window = room.board.memory._windows[False]
+    window.end = window.next
+    assert room.raw(smc.OPTEE_SMC_RETURN_RPC_ALLOC, 160)[:2] == (0, 0)
+    asking = (VALUE_IN, KERNEL, 5000, 8)
+    assert room.rpc(rpc.OPTEE_RPC_CMD_SHM_ALLOC, asking) == (gp.TEE_ERROR_OUT_OF_MEMORY, [asking])
+
+
+def test_a_defect_of_ours_is_an_answer(room: Room, caplog: pytest.LogCaptureFixture) -> None:
+    room.answer = lambda func, params: 1 // 0
+    assert room.rpc(2)[0] == gp.TEE_ERROR_GENERIC
+    assert "this is a bug of optemu" in caplog.text
+    assert room.file.calls == set()
 
 
 _U64 = st.integers(0, TOP)

@@ -127,10 +127,10 @@ def test_any_value_is_taken_or_explained(
 
 def test_where_the_tee_keeps_what_lasts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert Config().tee_dir() == tmp_path / "optemu" / "tee"
+    assert Config().state_dir() == tmp_path / "optemu"
     monkeypatch.setenv("XDG_STATE_HOME", "")
     assert default_state() == Path.home() / ".local" / "state" / "optemu"
-    assert Config(state=tmp_path / "mine").tee_dir() == tmp_path / "mine" / "tee"
+    assert Config(state=tmp_path / "mine").state_dir() == tmp_path / "mine"
 
 
 def test_trusted_keys(tmp_path: Path) -> None:

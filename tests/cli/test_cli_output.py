@@ -62,22 +62,18 @@ INVOKE_ERRORS = [
 RUN = [
     "optemu run -- ./client 7",
     "optemu run --log-level none -- ./client",
-    "optemu run -- sh -c 'exit 3'",
 ]
 RUN_ERRORS = [
     "optemu run",
     "optemu run -- ./nowhere",
-    "optemu run -- nowhere",
     "optemu run -- ./text",
     "optemu run --ta-dir nowhere -- ./client",
     "optemu run --ta-dir empty -- ./client",
-    "optemu run -o nowhere/trace -- ./client",
-    "optemu run --log nowhere/log -- ./client",
 ]
 CONFIGURATION_ERRORS = [
     "optemu run --config wrong.toml -- ./client",
-    "optemu run --config nowhere.toml -- ./client",
-    "optemu run --config empty -- ./client",
+    f"optemu invoke --config nowhere.toml {DEMO} 0",
+    f"optemu invoke --config empty {DEMO} 0",
     f"optemu invoke --config text.toml {DEMO} 0",
     f"optemu invoke --config keys.toml {DEMO} 0",
     f"optemu invoke --config nokeys.toml {DEMO} 0",

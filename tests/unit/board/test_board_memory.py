@@ -44,7 +44,7 @@ def test_each_kind_in_its_window() -> None:
         region = memory.allocate(PAGE, secure=secure)
         assert start <= region.base < end
         assert (memory.find(region.base, secure=secure), memory.find(region.base, secure=not secure)) == (region, None)
-        assert (memory.count(secure=secure), memory.used(secure=secure)) == (1, PAGE)
+        assert (memory.count(secure=secure), memory.usage(secure=secure).used) == (1, PAGE)
 
 
 def test_found_from_first_to_last_byte() -> None:
@@ -109,6 +109,12 @@ def test_a_gap_without_room_for_the_guard_page_is_none(small: PhysicalMemory) ->
     assert allocate(small, 2).base == regions[1].base
 
 
+def test_more_than_the_host_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "NSEC_WINDOW", (0, 1 << 63))
+    with pytest.raises(MemoryError, match="no memory left for 4611686018427387904 bytes"):
+        PhysicalMemory().allocate(1 << 62, secure=False)
+
+
 def test_full_and_free_again(small: PhysicalMemory) -> None:
     whole = allocate(small, 16)
     for pages in (1, 16, 17):
@@ -145,7 +151,7 @@ def test_regions_never_touch(steps: list[tuple[bool, int]]) -> None:
             assert 0x10000 <= r.base <= r.base + r.size <= 0x20000
             assert memory.find(r.base, secure=False) is r
             assert memory.find(r.base + r.size, secure=False) is None
-        assert memory.used(secure=False) == sum(r.size for r in alive)
+        assert memory.usage(secure=False).used == sum(r.size for r in alive)
 
 
 def test_many_threads() -> None:

@@ -118,7 +118,7 @@ def test_a_supplicant_in_this_process_serves_on_the_callers_thread(room: Room) -
         assert room.send(0, params[0], (3, 42, 0, 0)) == 0
 
     served: list[threading.Thread] = []
-    room.supp.lend = serve
+    room.supp.lend(serve, [9])
     param = TeeParam(3, 1)
     assert room.supp.thrd_req(9, [param], lambda: False) == 0
     assert param.a == 42
