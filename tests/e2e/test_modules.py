@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -41,15 +42,15 @@ def modules_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def machine(modules_dir: Path) -> "Machine":  # type: ignore[misc]
+def machine(modules_dir: Path) -> Iterator[Machine]:
     with Machine(Config(seed=5), ta_dirs=[modules_dir]) as m:
-        yield m  # type: ignore[misc]
+        yield m
 
 
 @pytest.fixture
-def ta(machine: Machine) -> "Session":  # type: ignore[misc]
+def ta(machine: Machine) -> Iterator[Session]:
     with machine.connect() as c, c.OpenSession(TA) as session:
-        yield session  # type: ignore[misc]
+        yield session
 
 
 def values(ta: Session, name: str, a: int = 0, b: int = 0) -> tuple[int, int]:
