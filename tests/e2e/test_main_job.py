@@ -166,6 +166,8 @@ def test_syscalls_table() -> None:
     [
         "",
         "run",
+        "serve",
+        "doctor",
         "invoke",
         "build",
         "sign",

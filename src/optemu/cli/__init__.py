@@ -7,7 +7,7 @@ from importlib import import_module
 from optemu import __version__
 from optemu.cli.sign import with_verb
 
-_VERBS = ("demo", "run", "invoke", "build", "sign", "ta", "syscalls", "trace")
+_VERBS = ("demo", "run", "serve", "invoke", "build", "sign", "ta", "syscalls", "trace", "doctor")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -2,11 +2,12 @@
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optemu.board.config import LOG_LEVELS, Config, ConfigError, load
+from optemu.board.config import LOG_LEVELS, Config, ConfigError, default_state, load
 
 if TYPE_CHECKING:
     from optemu.machine import Machine
@@ -38,6 +39,13 @@ def add_machine_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--plugin-dir", metavar="DIR", type=Path, help="directory with plugins of the supplicant")
     p.add_argument(
         "--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml, if there is one)"
+    )
+    p.add_argument(
+        "--supplicant",
+        choices=("builtin", "none"),
+        default="builtin",
+        help="who serves /dev/teepriv0: optemu itself (builtin, the default), or whichever tee-supplicant a program "
+        "starts (none)",
     )
     p.add_argument("--seed", type=int, help="make the board's random numbers repeatable")
     p.add_argument(
@@ -115,7 +123,13 @@ def make_machine(config: Config, args: argparse.Namespace, trace: "Tracer | None
     """Power a machine on. Imported late: a program that never opens a TEE device does not pay for it."""
     from optemu.machine import Machine
 
-    return Machine(config, ta_dirs=args.ta_dir, trace=trace)
+    return Machine(config, ta_dirs=args.ta_dir, trace=trace, supplicant=args.supplicant == "builtin")
+
+
+def default_socket() -> Path:
+    """Where ``optemu serve`` listens and ``optemu run --attach`` looks for it."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "optemu.socket" if runtime else default_state() / "socket"
 
 
 def explain(why: object) -> object:

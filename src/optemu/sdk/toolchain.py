@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 SDK: Final = Path(__file__).parent
+_OLDEST_GLIBC: Final = "2.17"
 Say = Callable[[str], None]
 
 
@@ -121,15 +122,31 @@ def runtime_objects(tools: Toolchain, target: Target, branch_protection: str = "
     return objects
 
 
+def preload_library(tools: Toolchain, machine: str) -> Path:
+    """The library that makes programs for ``machine`` reach optemu, compiled on first use. BuildError."""
+    flags = ["-target", f"{machine}-linux-gnu.{_OLDEST_GLIBC}", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"]
+    flags += ["-Wall", "-Wextra"]
+    out = cache_dir() / f"preload-{machine}-{_digest(tools, flags, ['preload'])}"
+    name = "liboptemu-preload.so"
+    if not out.is_dir():
+        tools.say(f"  CC    preload library ({machine}) into {out}")
+        part = out.with_name(f"{out.name}.{os.getpid()}")
+        part.mkdir(parents=True, exist_ok=True)
+        sources = sorted((SDK / "preload").glob("*.c"))
+        tools.run("cc", [*flags, *sources, "-ldl", "-lpthread", "-o", name], cwd=part)
+        _move_into_place(part, out)
+    return out / name
+
+
 def _is_library_source(path: Path, target: Target) -> bool:
     if path.name == "user_ta_header.c":
         return False
     return path.suffix == ".c" or path.name.endswith({"aarch64": "_a64.S", "arm": "_a32.S"}[target.name])
 
 
-def _digest(tools: Toolchain, flags: Sequence[str]) -> str:
+def _digest(tools: Toolchain, flags: Sequence[str], trees: Sequence[str] = ("include/ta", "runtime")) -> str:
     h = hashlib.sha256("\0".join([tools.version, *flags]).encode())
-    for tree in ("include/ta", "runtime"):
+    for tree in trees:
         for p in sorted((SDK / tree).rglob("*")):
             if p.is_file():
                 h.update(f"{p.relative_to(SDK)}\0".encode())

@@ -15,6 +15,7 @@ from optemu.abi.ta_head import DEPR_ENTRY_UNUSED, TaHead
 from optemu.abi.utee import UTEE_ENTRY_FUNC_INVOKE_COMMAND
 from optemu.board.board import Board
 from optemu.board.memory import PhysicalMemory, Region
+from optemu.board.timer import Timer
 from optemu.errors import TaPanic
 from optemu.secure_world.core import ta_image
 from optemu.secure_world.core.mobj import Mobj, Run
@@ -292,8 +293,9 @@ class UserTas(InitSession):
 
 @contextmanager
 def fake_engines() -> Iterator[None]:
-    """No Unicorn: whoever asks for an engine gets a FakeCpu."""
+    """No Unicorn: whoever asks for an engine gets a FakeCpu, which needs no timer to interrupt it."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Timer, "wake", lambda timer: None)
         patch.setattr(ta_image, "engine", lambda arch, key: FakeCpu())
         yield
 

@@ -4,14 +4,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from gate_fakes import FakeDriver, wait_until
+from gate_fakes import ROADS, AnyGate, FakeDriver, wait_until
 
 from optemu.normal_world.gate import support
-from optemu.normal_world.gate.gate import Gate
 
 
 def _threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("optemu-gate")}
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("optemu-")}
 
 
 def _descriptors() -> dict[str, str]:
@@ -29,15 +28,21 @@ def driver() -> FakeDriver:
     return FakeDriver()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What reaches the driver must look the same to it and to the client, whichever road it took."""
+    if "gate" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("gate_only")
+        metafunc.parametrize("gate", ["gate"] if only else list(ROADS), indirect=True)
+
+
 @pytest.fixture
-def gate(driver: FakeDriver) -> Iterator[Gate]:
+def gate(driver: FakeDriver, request: pytest.FixtureRequest) -> Iterator[AnyGate]:
     """A gate that must leave nothing behind: no thread, descriptor, file or shared memory."""
-    reason = support.check().reason
-    if reason:
-        pytest.skip(reason)
+    if request.param != "preload" and not support.check().ok:
+        pytest.skip(support.check().reason)
     gc.collect()  # what other tests left holds descriptors until then
     before = _descriptors()
-    gate = Gate(driver)
+    gate: AnyGate = ROADS[request.param](driver)
     yield gate
     gate.stop()
     driver.interrupted.clear()  # the tasks in it hold descriptors

@@ -3,14 +3,20 @@
 import errno
 import os
 import struct
+import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from optemu.abi import tee_ioctl as tee
+from optemu.normal_world import preload
+from optemu.normal_world.gate.gate import Gate
+from optemu.sdk.toolchain import Toolchain, preload_library
 
 FAIL_OS, FAIL_BUG, IDENTITY, PEEK, POKE, BLOCK, UNBLOCK, WAITING, RELEASED, CLOSED, INTERRUPTED = range(0xA450, 0xA45B)
 
@@ -220,3 +226,88 @@ class FakeDriver:
         for event in list(self.waiting.values()):
             event.set()
         return arg
+
+
+class PreloadGate:
+    """The other road, as if it were a gate: programs with the preload library in them, and its server."""
+
+    def __init__(self, driver: FakeDriver) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        path = Path(self._directory.name) / "socket"
+        library = preload_library(Toolchain(print), os.uname().machine)
+        self._with = (str(path), str(library), False)
+        self.server: preload.Server | None = preload.Server(driver, path)
+        self.server.start()
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+        status = preload.run(argv, preload.environment(os.environ if env is None else env, *self._with))
+        self._settle()
+        return status
+
+    def _settle(self) -> None:
+        """What the program's end makes the server see, it has seen; a gate's run waits for that itself."""
+        assert self.server is not None
+        wait_until(lambda: not self.server or not self.server._connections, 0.3)
+        for _ in range(2):
+            self.server._janitor.run(lambda: None)
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
+            self._directory.cleanup()
+
+
+ATTACHED = """
+import os, sys
+from pathlib import Path
+from optemu.normal_world.gate.launcher import exit_as
+from optemu.normal_world.preload import connect, run_behind_gate
+report = int(sys.argv[2])
+os.set_inheritable(report, False)
+try:
+    with connect(Path(sys.argv[1])) as server:
+        status = run_behind_gate(server, sys.argv[3:], os.environ)
+except OSError as error:
+    os.write(report, str(error.errno).encode())
+    os._exit(0)
+exit_as(status)
+"""
+
+
+class AttachedGate:
+    """The third road: a process of its own launches the program and attaches it to the gate of this one."""
+
+    def __init__(self, driver: FakeDriver) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        path = Path(self._directory.name) / "socket"
+        self.gate = Gate(driver)
+        self.server: preload.Server | None = preload.Server(driver, path, self.gate)
+        self.server.start()
+
+    def run(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> int:
+        assert self.server is not None
+        reading, writing = os.pipe()
+        os.set_inheritable(writing, True)
+        command = [sys.executable, "-I", "-c", ATTACHED, str(self.server.path), str(writing), *argv]
+        try:
+            status = subprocess.run(command, env=env, close_fds=False, check=False).returncode
+        finally:
+            os.close(writing)
+        with os.fdopen(reading) as report:
+            error = report.read()
+        if error:
+            raise OSError(int(error), os.strerror(int(error)), argv[0])
+        wait_until(lambda: not self.server or not self.server._connections, 0.3)
+        return status
+
+    def stop(self) -> None:
+        if self.server is not None:
+            self.gate.stop()
+            self.server.stop()
+            self.server = None
+            self._directory.cleanup()
+
+
+ROADS = {"gate": Gate, "preload": PreloadGate, "attached": AttachedGate}
+AnyGate = Gate | PreloadGate | AttachedGate

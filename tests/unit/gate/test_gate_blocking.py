@@ -32,6 +32,7 @@ def test_blocked_threads_do_not_block_others(gate: Gate, driver: FakeDriver) -> 
     assert not driver.interrupted
 
 
+@pytest.mark.gate_only
 def test_spare_threads_are_few(gate: Gate, driver: FakeDriver) -> None:
     body = """
         fd = tee()

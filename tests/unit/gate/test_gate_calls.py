@@ -146,6 +146,7 @@ def test_memory(gate: Gate) -> None:
     )
 
 
+@pytest.mark.gate_only
 def test_identity(gate: Gate) -> None:
     assert (
         gate.run(
@@ -253,8 +254,10 @@ def test_too_many_descriptors(gate: Gate, driver: FakeDriver) -> None:
         )
         == 0
     )
-    assert not driver.released
+    assert wait_until(lambda: not driver.memories)
     assert driver.opened == 2
+    if isinstance(gate, Gate):
+        assert not driver.released
 
 
 def test_shared_memory_is_shared_and_released_last(gate: Gate, driver: FakeDriver) -> None:
@@ -320,7 +323,7 @@ def test_registered_memory_is_marked_by_a_pipe(gate: Gate, driver: FakeDriver) -
         )
         == 0
     )
-    assert [shm.kind for shm in driver.released] == ["pipe"]
+    assert wait_until(lambda: [shm.kind for shm in driver.released] == ["pipe"])
 
 
 def test_a_descriptor_of_the_clients(gate: Gate) -> None:
@@ -340,6 +343,7 @@ def test_a_descriptor_of_the_clients(gate: Gate) -> None:
 
 
 @pytest.mark.skipif(os.uname().release.startswith("5."), reason="needs the newer receive path to differ from")
+@pytest.mark.gate_only
 def test_the_path_for_older_kernels(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("optemu.normal_world.gate.receiver._must_poll", lambda release: True)
     assert gate.run(client("fd = tee(); assert all(version(fd) for _ in range(100))")) == 0

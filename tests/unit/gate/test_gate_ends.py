@@ -85,6 +85,7 @@ def test_found_by_the_clients_own_path(gate: Gate, tmp_path: Path) -> None:
     assert gate.run(["only-here"], {"PATH": str(tmp_path), "ANSWER": "9"}) == 9
 
 
+@pytest.mark.gate_only
 def test_the_client_gets_a_clean_start(gate: Gate) -> None:
     """Default signals, no descriptor of ours, our limits and directory, privileges that cannot grow."""
     before = os.environ.get("PATH")
@@ -286,6 +287,7 @@ def test_the_servers_death_leaves_clients_without_a_device() -> None:
         assert pipe.read() == repr([errno.ENODEV, errno.ENODEV, errno.ENOENT])
 
 
+@pytest.mark.gate_only
 def test_nested(gate: Gate, driver: FakeDriver) -> None:
     """The outer gate serves the client of the inner one."""
     inner = server_code("assert version(tee())[1] == 1; sys.exit(8)")
@@ -293,6 +295,7 @@ def test_nested(gate: Gate, driver: FakeDriver) -> None:
     assert len(driver.closed) == 1
 
 
+@pytest.mark.gate_only
 def test_a_static_environment_is_not_needed(gate: Gate) -> None:
     """Nothing is preloaded or set: the filter alone does it."""
     assert gate.run(client("assert not set(os.environ) - {'LC_CTYPE'}, os.environ; assert version(tee())"), {}) == 0

@@ -6,7 +6,8 @@ import logging
 import mmap
 import os
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
 from optemu.normal_world.gate import kernel
@@ -31,6 +32,7 @@ class Gate:
         self._device = device
         self._receivers: list[Receiver] = []
         self._launches: list[tuple[Launch, Receiver | None]] = []
+        self._adopted: dict[Receiver, Callable[[], None]] = {}
         self._switch_interval = sys.getswitchinterval()
         self._janitor: Janitor | None = None
 
@@ -58,10 +60,24 @@ class Gate:
             self._finish(started, receiver)
         return status
 
+    def adopt(self, listener: int, calls: mmap.mmap, knock: Callable[[], None]) -> Receiver:
+        """Serves programs that another process has launched, whose ``listener`` is ours now (see attach.py)."""
+        receiver = self._serve(listener, calls)
+        assert receiver is not None
+        self._adopted[receiver] = knock
+        return receiver
+
+    def release(self, receiver: Receiver) -> None:
+        """The process that launched them has gone, and its keeper answers for us. Returns when they have gone, too."""
+        if self._adopted.pop(receiver, None) is not None:
+            self._end(receiver, lambda: None, threading.TIMEOUT_MAX)
+
     def stop(self) -> None:
         """Ends serving: pending calls are interrupted, every file is closed. The gate may be used again."""
         for started, receiver in list(self._launches):
             self._finish(started, receiver)
+        while self._adopted:
+            self._end(*self._adopted.popitem())
         if self._janitor is not None:
             self._janitor.run(self._descriptors.close)
             self._janitor.run(self._watchdog.close)
@@ -92,15 +108,22 @@ class Gate:
 
     def _finish(self, started: Launch, receiver: Receiver | None) -> None:
         self._launches.remove((started, receiver))
-        if receiver is not None and self._janitor is not None:
-            receiver.begin_stop(started.knock)
-            if not receiver.end_stop(_STOP_TIMEOUT):
-                log.error("calls of the client's did not end when interrupted; their threads are left behind")
-            self._receivers.remove(receiver)
-            # hang-ups that have happened are reported in at most two rounds
-            self._janitor.run(lambda: None)
-            self._janitor.run(lambda: None)
+        if receiver is not None:
+            self._end(receiver, started.knock)
         started.close()
+
+    def _end(self, receiver: Receiver, knock: Callable[[], None], timeout: float = _STOP_TIMEOUT) -> None:
+        if self._janitor is None:
+            return
+        receiver.begin_stop(knock)
+        if not receiver.end_stop(timeout):
+            log.error("calls of the client's did not end when interrupted; their threads are left behind")
+        if self._janitor is None:
+            return
+        self._receivers.remove(receiver)
+        # hang-ups that have happened are reported in at most two rounds
+        self._janitor.run(lambda: None)
+        self._janitor.run(lambda: None)
 
     def _is_inside(self, device: Descriptor) -> bool:
         return any(receiver.is_inside(device) for receiver in self._receivers)

@@ -1,4 +1,4 @@
-"""The keeper: parent of the client, child of the server, and the only one left if the server dies.
+"""The keeper: parent of the client, child of the server or of who attaches, and the only one left if the server dies.
 
 It puts itself under the filter, so that everything below it is, and hands the listener to the server. While the
 server lives it only waits for its children. When the server has gone it answers for it: reads and writes of other
@@ -28,6 +28,8 @@ STARTED, NESTED, NO_FILTER, NO_CLIENT, ENDED = range(5)
 # what, then: the client's pid, an errno, or its wait status; and whether it left processes behind
 REPORT: Final = struct.Struct("=Bi?")
 KNOCK: Final = b"knock"
+ATTACHED: Final = b"attached"
+"""The server is another process than our parent, at the other end of the lifeline: watch that from now on."""
 _KNOCK_IOCTL: Final = 0xA4FF
 _BEYOND_KNOWN: Final = 16
 _IGNORED_HERE: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
@@ -45,6 +47,8 @@ class Order:
     nofile: tuple[int, int]
     signal_mask: set[signal.Signals | int]
     ignored: frozenset[int]
+    lifeline: int = -1
+    """A connection to a server that is not our parent; anything that comes over it is a KNOCK."""
 
 
 def keep(order: Order, control: socket.socket, calls: memoryview) -> NoReturn:
@@ -52,8 +56,8 @@ def keep(order: Order, control: socket.socket, calls: memoryview) -> NoReturn:
     code = 70
     try:
         gc.disable()  # nothing of the server's may be finalized here
-        _close(control, inheritable_too=False)
-        Keeper(control, calls).run(order)
+        _close(control, order.lifeline, inheritable_too=False)
+        Keeper(control, calls, order.lifeline).run(order)
         code = 0
     finally:
         os._exit(code)
@@ -69,9 +73,11 @@ def _close(*kept: socket.socket | int, inheritable_too: bool) -> None:
 
 
 class Keeper:
-    def __init__(self, control: socket.socket, calls: memoryview) -> None:
+    def __init__(self, control: socket.socket, calls: memoryview, lifeline: int) -> None:
         self._control = control
         self._calls = calls
+        self._lifeline = lifeline
+        self._attached = False
         self._listener = -1
         self._client = 0
         self._status: int | None = None
@@ -130,7 +136,7 @@ class Keeper:
             null = os.open("/dev/null", mode)
             os.dup2(null, fd, inheritable=False)
             os.close(null)
-        _close(self._control, self._listener, self._woken, self._wake, inheritable_too=True)
+        _close(self._control, self._lifeline, self._listener, self._woken, self._wake, inheritable_too=True)
         os.chdir("/")
 
     def _loop(self) -> None:
@@ -142,6 +148,8 @@ class Keeper:
                     os.read(self._woken, 512)
                 elif fd == self._control.fileno():
                     self._hear()
+                elif fd == self._lifeline:
+                    self._hear_server()
                 else:
                     self._answer_one()
 
@@ -166,8 +174,23 @@ class Keeper:
             order = b""
         if order == KNOCK:
             self._knock()
+        elif order == ATTACHED:
+            self._attached = True
+            self._poll.register(self._lifeline, select.POLLIN)
         elif not order:
             self._poll.unregister(self._control)
+            if not self._attached:
+                self._server_gone()
+
+    def _hear_server(self) -> None:
+        try:
+            order = os.read(self._lifeline, 64)
+        except ConnectionError:
+            order = b""
+        if order:
+            self._knock()
+        else:
+            self._poll.unregister(self._lifeline)
             self._server_gone()
 
     def _knock(self) -> None:

@@ -13,7 +13,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from optemu.normal_world.gate import keeper, support
 
@@ -83,8 +83,15 @@ class Launch:
 
     def knock(self) -> None:
         """Has the keeper make a notified call, to wake the receiving thread."""
+        self._tell(keeper.KNOCK)
+
+    def attached(self) -> None:
+        """Another process serves the client, at the other end of the lifeline."""
+        self._tell(keeper.ATTACHED)
+
+    def _tell(self, order: bytes) -> None:
         with contextlib.suppress(OSError):
-            self._control.send(keeper.KNOCK)
+            self._control.send(order)
 
     def reap_keeper(self, options: int) -> bool:
         """Whether it has ended."""
@@ -100,12 +107,16 @@ class Launch:
         self.reap_keeper(os.WNOHANG)
 
 
+class Signalled(Protocol):
+    def send_signal(self, number: int) -> None: ...
+
+
 class Signals:
     """While a client runs, the terminal's signals are its own, and those sent to us to end us are passed on."""
 
     def __init__(self) -> None:
         self.ignored = frozenset(number for number in _SIGNALS if signal.getsignal(number) == signal.SIG_IGN)
-        self._launch: Launch | None = None
+        self._launch: Signalled | None = None
         self._early: list[int] = []
 
     def _forward(self, number: int, _frame: object) -> None:
@@ -114,7 +125,7 @@ class Signals:
         else:
             self._launch.send_signal(number)
 
-    def attach(self, launch: Launch) -> None:
+    def attach(self, launch: Signalled) -> None:
         self._launch = launch
         for number in self._early:
             launch.send_signal(number)
@@ -137,12 +148,14 @@ class Signals:
                 signal.signal(number, signal.SIG_DFL if old is None else old)
 
 
-def launch(argv: Sequence[str], env: Mapping[str, str], calls: mmap.mmap, signals: Signals) -> Launch:
+def launch(
+    argv: Sequence[str], env: Mapping[str, str], calls: mmap.mmap, signals: Signals, lifeline: int = -1
+) -> Launch:
     """Starts ``argv`` under the filter. GateError; OSError when the program cannot be executed."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     nofile = _client_nofile()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    order = keeper.Order(list(argv), dict(env), nofile, mask, signals.ignored)
+    order = keeper.Order(list(argv), dict(env), nofile, mask, signals.ignored, lifeline)
     try:
         pid = os.fork()
         if pid == 0:

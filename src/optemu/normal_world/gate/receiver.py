@@ -124,6 +124,7 @@ class Receiver:
         for client in self._clients.values():
             client.close()
         self._clients.clear()
+        self._calls.release()
         os.close(self._listener)
         return True
 
@@ -201,7 +202,7 @@ class Receiver:
             except InterruptedError:
                 continue
             except OSError as error:
-                if error.errno != errno.ENOENT:
+                if error.errno not in (errno.ENOENT, errno.EINPROGRESS):  # its caller died; the keeper was faster
                     log.error("an answer to a client was refused: %s", error)
                 return
 

@@ -9,7 +9,7 @@ from typing import Final
 from optemu.normal_world.gate import kernel
 
 _PTRACE_SCOPE: Final = "/proc/sys/kernel/yama/ptrace_scope"
-_LATER: Final = "a preload library for such machines comes with a later release; until then use the Python client API"
+_INSTEAD: Final = "programs that use glibc can run with the preload library instead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +51,33 @@ def _seccomp() -> str:
 def _seccomp_reason(code: int) -> str:
     release = os.uname().release
     if code == errno.EINVAL:
-        return f"running programs needs Linux 5.19 or later, this is {release}; {_LATER}"
+        return f"running programs needs Linux 5.19 or later, this is {release}; {_INSTEAD}"
     if code != errno.EFAULT:
-        return f"seccomp filters are not allowed here ({os.strerror(code)}), perhaps by a container; {_LATER}"
+        return f"seccomp filters are not allowed here ({os.strerror(code)}), perhaps by a container; {_INSTEAD}"
     if kernel.seccomp_notif_sizes() != kernel.NOTIF_SIZES:
         return f"the seccomp notifications of this kernel ({release}) have a size this release does not know"
     return ""
 
 
-def _ptrace() -> str:
+def check_attached() -> Support:
+    """The same for programs whose TEE is in a process that is no ancestor of theirs."""
+    support = check()
+    if support.ok and ptrace_scope() >= 1 and os.geteuid() != 0:
+        return Support(f"a TEE in another process must not read their memory here: {_PTRACE_SCOPE} is {ptrace_scope()}")
+    return support
+
+
+def ptrace_scope() -> int:
+    """What Yama restricts reading other processes' memory to; 0 without Yama."""
     try:
         with open(_PTRACE_SCOPE) as setting:
-            scope = int(setting.read())
+            return int(setting.read())
     except (OSError, ValueError):
-        return ""
+        return 0
+
+
+def _ptrace() -> str:
+    scope = ptrace_scope()
     if scope >= 3 or (scope == 2 and os.geteuid() != 0):
         return f"reading a client's memory is forbidden here: {_PTRACE_SCOPE} is {scope}, and must be 0 or 1"
     return ""
