@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench conformance clean
+.PHONY: demo test lint bench conformance fuzz clean
 
 demo: $(STAMP)
 	$(BIN)/optemu demo
@@ -26,6 +26,11 @@ bench: $(STAMP)
 # xtest as Debian packages it, fetched into the cache; fails when a case that is claimed to pass does not.
 conformance: $(STAMP)
 	$(BIN)/python -m conformance
+
+# Hostile inputs of every kind, a million by default; says what to call to see a failure again.
+COUNT ?= 1000000
+fuzz: $(STAMP)
+	PYTHONPATH=tests:tests/e2e $(BIN)/python -m campaigns --count $(COUNT)
 
 # Debian keeps venv in a package of its own: say so rather than fail with pip's words.
 $(STAMP): pyproject.toml

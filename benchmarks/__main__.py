@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 QUIET_PROJECT = HERE.parent / "tests" / "e2e" / "tas" / "quiet"
 QUIET = UUID("b2617ad4-7189-4dd4-97de-cf860415c962")
 DEMO = UUID("e3a1d2c0-5b0f-4f0c-9d3e-6f7074656d75")
+WORK, WORK_ROUNDS = 3, 100_000
+INSTANCES = 16
 CALLS = 5000
 Figures = tuple[float, float, float]
 
@@ -57,24 +59,65 @@ def floor() -> Figures:
     return figures
 
 
-def through_the_gate(tas: Path, client: Path, uuid: UUID, command: int) -> Figures:
-    """An unmodified, compiled client under ``optemu run``."""
+COLD = """
+import sys, time, uuid
+from optemu.machine import Machine
+with Machine(ta_dirs=[sys.argv[1]]) as machine, machine.connect() as context:
+    start = time.perf_counter_ns()
+    context.OpenSession(uuid.UUID(sys.argv[2])).CloseSession()
+    print(time.perf_counter_ns() - start)
+"""
+
+
+def cold_open(tas: Path) -> Figures:
+    """The first open and close of a machine, in a process of its own each time."""
+    took = [int(subprocess.check_output([sys.executable, "-c", COLD, str(tas), str(QUIET)])) for _ in range(9)]
+    return percentiles(took)
+
+
+def gate_run(tas: Path, *command: str) -> list[list[int]]:
+    """What the client prints, a list for each line, when ``command`` runs under ``optemu run``."""
     run = [sys.executable, "-m", "optemu", "run", "--log-level", "none", "--ta-dir", str(tas), "--"]
-    done = subprocess.run(
-        [*run, str(client), uuid.hex, str(command), str(CALLS)], capture_output=True, text=True, check=True
-    )
-    low, middle, high = (int(ns) / 1000 for ns in done.stdout.split())
-    return low, middle, high
+    done = subprocess.run([*run, *command], capture_output=True, text=True, check=True)
+    return [[int(number) for number in line.split()] for line in done.stdout.splitlines()]
+
+
+def through_the_gate(tas: Path, client: Path, uuid: UUID, command: int) -> Figures:
+    """An unmodified, compiled client."""
+    ((low, middle, high, _),) = gate_run(tas, str(client), uuid.hex, str(command), str(CALLS))
+    return low / 1000, middle / 1000, high / 1000
+
+
+def two_clients(tas: Path, client: Path) -> float:
+    """How much more two clients get done than one, each calling an instance of its own that computes for about 1 ms."""
+    call = f"{client} {QUIET.hex} {WORK} 1000 {WORK_ROUNDS}"
+    ((*_, alone),) = gate_run(tas, "sh", "-c", call)
+    both = max(line[-1] for line in gate_run(tas, "sh", "-c", f"{call} & {call}; wait"))
+    return 2 * alone / both
+
+
+def instance_memory(tas: Path) -> float:
+    """MiB of memory that each further instance of a TA takes."""
+    with Machine(ta_dirs=[tas]) as machine, machine.connect() as context:
+        sessions = [context.OpenSession(QUIET)]
+        before = resident()
+        sessions += [context.OpenSession(QUIET) for _ in range(INSTANCES)]
+        grown = resident() - before
+        for session in sessions:
+            session.CloseSession()
+    return grown / INSTANCES / (1 << 20)
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def rows(tas: Path, client: Path) -> list[tuple[str, Figures]]:
     table = [("floor: unix socket round trip", floor())]
+    table.append(("open + close of a signed TA, cold", cold_open(tas)))
     tracer = Tracer()
     with Machine(ta_dirs=[tas], trace=tracer) as machine, machine.connect() as context:
-        start = time.perf_counter_ns()
         context.OpenSession(QUIET).CloseSession()
-        cold = (time.perf_counter_ns() - start) / 1000
-        table.append(("open + close of a signed TA, cold", (cold, cold, cold)))
         table.append(("open + close, warm", measure(lambda: context.OpenSession(QUIET).CloseSession(), 300)))
         with context.OpenSession(QUIET) as session, context.AllocateSharedMemory(1 << 20) as shm:
             value, memory = Value.inout(1), RegisteredMemref.inout(shm)
@@ -100,10 +143,13 @@ def main() -> None:
         built = sdk.build(HERE / "client", sdk.Options(out=out, ta=False, libc=sdk.default_libc()))
         assert built.client is not None
         table = rows(out, built.client)
+        scaling, memory = two_clients(out, built.client), instance_memory(out)
     base = table[0][1][1]
     print(f"{'us':<42} {'min':>10} {'p50':>10} {'p99':>10}  p50 / floor")
     for name, (low, middle, high) in table:
         print(f"{name:<42} {low:>10.1f} {middle:>10.1f} {high:>10.1f}  {middle / base:>8.1f}")
+    print(f"two clients on two cores that compute for 1 ms a call: {scaling:.2f} times one")
+    print(f"each further instance of a TA: {memory:.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from optemu.normal_world.device import EmulatedDevice
 from optemu.normal_world.driver.optee import Optee
 from optemu.normal_world.driver.tee_core import CLIENT_DEVICE, SUPPLICANT_DEVICE, TeeSubsystem
 from optemu.normal_world.libteec import Context
-from optemu.normal_world.supplicant import DEFAULT_TA_DIRS, Supplicant
+from optemu.normal_world.supplicant import DEFAULT_TA_DIRS, ROWS, Supplicant
 from optemu.secure_world.core.pseudo_ta import PseudoTa
 from optemu.secure_world.core.tee import Tee
 from optemu.trace import Tracer
@@ -45,10 +45,14 @@ class Machine:
         if supplicant:
             dirs = [*ta_dirs, *self.board.config.ta_dirs] or DEFAULT_TA_DIRS
             self.supplicant = Supplicant(
-                lambda: EmulatedDevice(self.device, SUPPLICANT_DEVICE), dirs, tracer=self.trace
+                lambda: EmulatedDevice(self.device, SUPPLICANT_DEVICE),
+                dirs,
+                tracer=self.trace,
+                state=self.board.config.state_dir(),
+                plugin_dir=self.board.config.plugin_dir,
             )
-            self.supplicant.start(threads=False)
-            self.optee.supp.lend = self.supplicant.serve_one
+            self.supplicant.start()
+            self.optee.supp.lend(self.supplicant.serve_one, {row.cmd for row in ROWS if not row.blocks})
 
     def connect(self) -> Context:
         """TEEC_InitializeContext for a client in this process."""
@@ -68,6 +72,7 @@ class Machine:
             self.supplicant = None
         for ctx in list(self.device.contexts):
             ctx.close()
+        self.board.power_off()
         self.tee.user_tas.power_off(self.tee.manager.contexts)
 
     def __enter__(self) -> "Machine":

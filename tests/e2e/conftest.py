@@ -10,13 +10,14 @@ import pytest
 from optemu.machine import Machine
 from optemu.normal_world.libteec import Context, Session
 from optemu.sdk import build as sdk
+from optemu.sdk.toolchain import ARM
 
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / "examples" / "hello_world"
 TAS = Path(__file__).parent / "tas"
 sys.path.insert(0, str(TAS.parent))
 
-from tas.constants import PROBE_UUID  # noqa: E402
+from tas.constants import PROBE_ARM_UUID, PROBE_UUID  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +25,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every TA, and the client of hello_world."""
     out = tmp_path_factory.mktemp("tas")
     sdk.build(HELLO, sdk.Options(out=out, libc=sdk.default_libc()))
-    for project in ("probe", "quiet", "single"):
+    for project in ("probe", "quiet", "relay", "single", "guard"):
         sdk.build(TAS / project, sdk.Options(out=out, host=False))
+    sdk.build(TAS / "probe", sdk.Options(out=out / "arm", host=False, target=ARM))
+    (out / "arm" / f"{PROBE_ARM_UUID}.ta").rename(out / f"{PROBE_ARM_UUID}.ta")
     return out
 
 
@@ -47,7 +50,13 @@ def context(machine: Machine) -> Iterator[Context]:
         yield c
 
 
+@pytest.fixture(params=[PROBE_UUID, PROBE_ARM_UUID], ids=["aarch64", "arm"])
+def probe_uuid(request: pytest.FixtureRequest) -> UUID:
+    """The probe, built for AArch64 and for Arm32: what holds for one holds for the other."""
+    return UUID(request.param)
+
+
 @pytest.fixture
-def probe(context: Context) -> Iterator[Session]:
-    with context.OpenSession(UUID(PROBE_UUID)) as session:
+def probe(context: Context, probe_uuid: UUID) -> Iterator[Session]:
+    with context.OpenSession(probe_uuid) as session:
         yield session

@@ -163,7 +163,22 @@ def test_syscalls_table() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["", "run", "serve", "doctor", "invoke", "build", "ta", "ta info", "syscalls", "trace", "trace convert", "demo"],
+    [
+        "",
+        "run",
+        "serve",
+        "doctor",
+        "invoke",
+        "build",
+        "sign",
+        "sign stitch",
+        "ta",
+        "ta info",
+        "syscalls",
+        "trace",
+        "trace convert",
+        "demo",
+    ],
 )
 def test_help(verb: str) -> None:
     done = optemu(*verb.split(), "--help")

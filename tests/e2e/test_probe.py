@@ -119,10 +119,10 @@ def _property(probe: Session, which: int, name: str, kind: str = "STRING") -> by
     return out.data
 
 
-def test_properties_by_name(probe: Session) -> None:
+def test_properties_by_name(probe: Session, probe_uuid: UUID) -> None:
     assert _property(probe, TEE_SET, "gpd.tee.trustedos.manufacturer") == b"LINARO"
     assert _property(probe, TEE_SET, "gpd.tee.systemTime.protectionLevel", "U32") == struct.pack("<I", 1000)
-    assert _property(probe, TA_SET, "gpd.ta.appID", "UUID") == UUID(PROBE_UUID).bytes_le
+    assert _property(probe, TA_SET, "gpd.ta.appID", "UUID") == probe_uuid.bytes_le
     assert _property(probe, CLIENT_SET, "gpd.client.identity", "IDENTITY") == bytes(20)
     with pytest.raises(TeecError) as caught:
         _property(probe, TEE_SET, "no.such.property")

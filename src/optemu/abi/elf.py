@@ -35,14 +35,19 @@ PF_W: Final = 2
 PF_R: Final = 4
 
 SHT_RELA: Final = 4
+SHT_HASH: Final = 5
 SHT_REL: Final = 9
 SHT_DYNSYM: Final = 11
+SHT_GNU_HASH: Final = 0x6FFFFFF6
 
 DT_NEEDED: Final = 1
 DT_STRTAB: Final = 5
 DT_STRSZ: Final = 10
 DT_SONAME: Final = 14
 DT_INIT_ARRAY: Final = 25
+DT_FINI_ARRAY: Final = 26
+DT_INIT_ARRAYSZ: Final = 27
+DT_FINI_ARRAYSZ: Final = 28
 
 SHN_UNDEF: Final = 0
 SHN_XINDEX: Final = 0xFFFF

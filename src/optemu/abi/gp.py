@@ -119,7 +119,10 @@ def uuid_str(octets: bytes) -> str:
 
 def uuid_octets(text: str) -> bytes:
     """The 16 octets of a textual UUID; ValueError when it is none."""
-    octets = bytes.fromhex(text.replace("-", ""))
+    try:
+        octets = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        octets = b""
     if len(octets) != 16 or uuid_str(octets) != text.lower():
         raise ValueError(f"{text!r} is not a UUID (8-4-4-4-12 hexadecimal digits)")
     return octets

@@ -24,9 +24,35 @@ OPTEE_RPC_CMD_I2C_TRANSFER: Final = 21
 OPTEE_RPC_CMD_RPMB_PROBE_RESET: Final = 22
 OPTEE_RPC_CMD_RPMB_PROBE_NEXT: Final = 23
 OPTEE_RPC_CMD_RPMB_FRAMES: Final = 24
+OPTEE_RPC_RPMB_EMMC: Final = 0
 
-RPC_CMD_NAMES: Final[dict[int, str]] = {
-    value: name.removeprefix("OPTEE_RPC_CMD_")
-    for name, value in list(globals().items())
-    if name.startswith("OPTEE_RPC_CMD_")
-}
+OPTEE_RPC_FS_OPEN: Final = 0
+OPTEE_RPC_FS_CREATE: Final = 1
+OPTEE_RPC_FS_CLOSE: Final = 2
+OPTEE_RPC_FS_READ: Final = 3
+OPTEE_RPC_FS_WRITE: Final = 4
+OPTEE_RPC_FS_TRUNCATE: Final = 5
+OPTEE_RPC_FS_REMOVE: Final = 6
+OPTEE_RPC_FS_RENAME: Final = 7
+OPTEE_RPC_FS_OPENDIR: Final = 8
+OPTEE_RPC_FS_CLOSEDIR: Final = 9
+OPTEE_RPC_FS_READDIR: Final = 10
+
+OPTEE_RPC_SOCKET_OPEN: Final = 0
+OPTEE_RPC_SOCKET_CLOSE: Final = 1
+OPTEE_RPC_SOCKET_CLOSE_ALL: Final = 2
+OPTEE_RPC_SOCKET_SEND: Final = 3
+OPTEE_RPC_SOCKET_RECV: Final = 4
+OPTEE_RPC_SOCKET_IOCTL: Final = 5
+OPTEE_RPC_SOCKET_TIMEOUT_BLOCKING: Final = 0xFFFFFFFF
+
+OPTEE_RPC_SUPP_PLUGIN_INVOKE: Final = 0
+
+
+def _names(prefix: str) -> dict[int, str]:
+    return {value: name.removeprefix(prefix) for name, value in globals().items() if name.startswith(prefix)}
+
+
+RPC_CMD_NAMES: Final = _names("OPTEE_RPC_CMD_")
+RPC_FS_NAMES: Final = _names("OPTEE_RPC_FS_")
+RPC_SOCKET_NAMES: Final = {n: name for n, name in _names("OPTEE_RPC_SOCKET_").items() if n <= OPTEE_RPC_SOCKET_IOCTL}

@@ -79,3 +79,11 @@ ELF_PHDR_INFO_ZERO: Final = 7
 # struct dl_phdr_info: addr, name, phdr, phnum, adds, subs, tls_modid, tls_data
 DL_PHDR_INFO_64: Final = struct.Struct("<QQQH6xQQQQ")
 DL_PHDR_INFO_32: Final = struct.Struct("<IIIH2xQQII")
+
+# struct __init_fini_info of libutee in OP-TEE 3.9.0: reserved, size, pad, ifs
+INIT_FINI_INFO_64: Final = struct.Struct("<IHHQ")
+INIT_FINI_INFO_32: Final = struct.Struct("<IHHI")
+# struct __init_fini: flags, init_size, fini_size, init, fini
+INIT_FINI_64: Final = struct.Struct("<IHHQQ")
+INIT_FINI_32: Final = struct.Struct("<IHHII")
+IFS_VALID: Final = 1

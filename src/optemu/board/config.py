@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 
+from optemu.abi import gp
+from optemu.abi.elf import ELFMAG
+
 LOG_LEVELS = {"none": 0, "error": 1, "info": 2, "debug": 3, "flow": 4}
 
 
@@ -22,23 +25,35 @@ class Config:
     """Hardware unique key, 16 bytes; zeros as on upstream's QEMU platform (core/kernel/otp_stubs.c)."""
     die_id: bytes = b"\xbe\xef" * 16
     """Die id, as upstream's default reads it."""
+    ta_class_key: bytes | None = None
+    """Key of 32 bytes that TA images are encrypted with for a whole class of devices (SHDR_ENC_KEY_CLASS_WIDE)."""
     seed: int | None = None
     clock_offset: int = 0
     monitor: str = "armv8"
+    tpm_event_log: Path | None = None
+    """File with the event log that the firmware hands over (TCG PC Client format); none by default."""
     # [tee]
     threads: int = 4
     log_level: str = "info"
     ta_keys: list[Path] = field(default_factory=list)
     """PEM files with public keys that TA images may be signed with, instead of the default ones."""
+    early_tas: list[Path] = field(default_factory=list)
+    """ELF files, UUID.elf or UUID.stripped.elf, that are built into the core as EARLY_TA_PATHS are upstream."""
+    ta_aslr: bool = True
+    """Load each image at an address drawn from the board's entropy."""
+    ta_pauth: bool = False
+    """A processor with pointer authentication; calls take several times as long."""
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
+    plugin_dir: Path | None = None
+    """Plugins of the supplicant: shared libraries of this host."""
     reg_mem: bool = False
     """Offer TEE_GEN_CAP_REG_MEM; without it clients share memory for real (SHM_ALLOC), with it by copying."""
 
-    def tee_dir(self) -> Path:
-        """What a board has in /var/lib/tee."""
-        return (self.state or default_state()) / "tee"
+    def state_dir(self) -> Path:
+        """What lasts; its ``tee`` is what a board has in /var/lib/tee."""
+        return self.state or default_state()
 
     def trusted_keys(self) -> list[tuple[str, bytes]]:
         """(name, PEM) of every key an image may be signed with."""
@@ -48,6 +63,23 @@ class Config:
         found = sorted((k for k in keys.iterdir() if k.name.endswith(".pem")), key=lambda k: k.name)
         return [(key.name, key.read_bytes()) for key in found]
 
+    def early_ta_images(self) -> dict[bytes, bytes]:
+        """UUID (16 octets) to ELF file of every early TA; ConfigError when a file is none, or its name no UUID."""
+        found: dict[bytes, bytes] = {}
+        for path in self.early_tas:
+            try:
+                uuid, image = gp.uuid_octets(path.name.partition(".")[0]), path.read_bytes()
+            except ValueError:
+                raise ConfigError(f"early TA {path}: the file's name must be UUID.elf or UUID.stripped.elf") from None
+            except OSError as e:
+                raise ConfigError(f"early TA {path}: {e.strerror}") from None
+            if image[:4] != ELFMAG:
+                raise ConfigError(f"early TA {path}: no ELF file; a signed image (UUID.ta) belongs into a ta_dir")
+            if uuid in found:
+                raise ConfigError(f"early TA {path}: there is another with this UUID")
+            found[uuid] = image
+        return found
+
 
 def default_state() -> Path:
     """``$XDG_STATE_HOME/optemu``, by default ``~/.local/state/optemu``."""
@@ -56,9 +88,9 @@ def default_state() -> Path:
 
 
 _TABLES = {
-    "board": ("huk", "die_id", "seed", "clock_offset", "monitor"),
-    "tee": ("threads", "log_level", "ta_keys"),
-    "normal_world": ("ta_dirs", "state", "reg_mem"),
+    "board": ("huk", "die_id", "seed", "clock_offset", "monitor", "ta_class_key", "tpm_event_log"),
+    "tee": ("threads", "log_level", "ta_keys", "early_tas", "ta_aslr", "ta_pauth"),
+    "normal_world": ("ta_dirs", "state", "plugin_dir", "reg_mem"),
 }
 
 
@@ -67,7 +99,9 @@ def load(path: Path) -> Config:
     try:
         with path.open("rb") as f:
             document = tomllib.load(f)
-    except (OSError, tomllib.TOMLDecodeError) as e:
+    except OSError as e:
+        raise ConfigError(f"{path}: {e.strerror}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: {e}") from e
     config = Config()
     for table, entries in document.items():
@@ -78,13 +112,17 @@ def load(path: Path) -> Config:
             if key not in known:
                 raise ConfigError(f"{path}: [{table}] has no key {key!r}; it has {', '.join(known)}")
             setattr(config, key, _convert(path, table, key, value))
+    try:
+        config.early_ta_images()
+    except ConfigError as e:
+        raise ConfigError(f"{path}: {e}") from None
     return config
 
 
 def _convert(path: Path, table: str, key: str, value: object) -> object:
     wrong = ConfigError(f"{path}: [{table}] {key} = {value!r}: expected {_EXPECTED[key]}")
     match key:
-        case "huk" | "die_id":
+        case "huk" | "die_id" | "ta_class_key":
             try:
                 raw = bytes.fromhex(value) if isinstance(value, str) else b""
             except ValueError:
@@ -102,15 +140,15 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
             if value in ("armv8", "armv7"):
                 return value
         case "log_level":
-            if value in LOG_LEVELS:
+            if isinstance(value, str) and value in LOG_LEVELS:
                 return value
-        case "reg_mem":
+        case "reg_mem" | "ta_aslr" | "ta_pauth":
             if isinstance(value, bool):
                 return value
-        case "state":
+        case "state" | "plugin_dir" | "tpm_event_log":
             if isinstance(value, str):
                 return path.parent / Path(value).expanduser()
-        case "ta_dirs" | "ta_keys":
+        case "ta_dirs" | "ta_keys" | "early_tas":
             if isinstance(value, list) and all(isinstance(v, str) for v in value):
                 return [path.parent / Path(v).expanduser() for v in value]
     raise wrong
@@ -119,14 +157,20 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
 _EXPECTED = {
     "huk": "32 hexadecimal digits",
     "die_id": "64 hexadecimal digits",
+    "ta_class_key": "64 hexadecimal digits",
     "seed": "a whole number",
     "clock_offset": "seconds, a whole number",
     "monitor": '"armv8" or "armv7"',
     "threads": "1 to 256",
     "log_level": '"' + '", "'.join(LOG_LEVELS) + '"',
     "ta_keys": "a list of PEM files",
+    "early_tas": "a list of ELF files",
     "ta_dirs": "a list of directories",
     "state": "a directory",
+    "plugin_dir": "a directory",
+    "tpm_event_log": "a file",
     "reg_mem": "true or false",
+    "ta_aslr": "true or false",
+    "ta_pauth": "true or false",
 }
 assert set(_EXPECTED) == {f.name for f in fields(Config)}

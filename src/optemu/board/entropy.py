@@ -18,5 +18,11 @@ class Entropy:
             return os.urandom(size)
         with self._lock:
             self._block += 1
-            block = self._block
-        return hashlib.shake_256(b"optemu entropy %d " % block + self._seed).digest(size)
+            block, seed = self._block, self._seed
+        return hashlib.shake_256(b"optemu entropy %d " % block + seed).digest(size)
+
+    def add(self, data: bytes) -> None:
+        """Mix ``data`` in: what follows depends on it. The host's source needs nothing of ours."""
+        with self._lock:
+            if self._seed is not None:
+                self._seed = hashlib.sha256(len(self._seed).to_bytes(8, "little") + self._seed + data).digest()

@@ -5,9 +5,11 @@ addresses has been walked once round, so that a stale physical address finds not
 """
 
 import ctypes
+import errno
 import mmap
 import threading
 from bisect import bisect_right, insort
+from dataclasses import dataclass
 
 PAGE_SIZE = 4096
 PAGE_MASK = PAGE_SIZE - 1
@@ -41,11 +43,37 @@ class Region:
         return f"<{'secure' if self.secure else 'non-secure'} 0x{self.base:x}+0x{self.size:x}>"
 
 
+@dataclass(slots=True)
+class Usage:
+    """Figures about one kind of memory, in bytes: in use, the most ever in use, and what could not be had."""
+
+    used: int = 0
+    peak: int = 0
+    failures: int = 0
+    biggest_failure: int = 0
+    used_at_failure: int = 0
+
+    def changed(self, by: int) -> None:
+        self.used += by
+        self.peak = max(self.peak, self.used)
+
+    def failed(self, size: int) -> None:
+        self.failures += 1
+        if size > self.biggest_failure:
+            self.biggest_failure, self.used_at_failure = size, self.used
+
+    def reset(self) -> None:
+        """From now on count anew what was the most and what failed."""
+        self.peak = self.used
+        self.failures = self.biggest_failure = self.used_at_failure = 0
+
+
 class _Window:
     """Addresses for one kind of memory, given out next-fit."""
 
     def __init__(self, start: int, end: int) -> None:
         self.start, self.end, self.next = start, end, start
+        self.usage = Usage()
         self.bases: list[int] = []
         self.regions: dict[int, Region] = {}
 
@@ -54,7 +82,7 @@ class _Window:
         for _ in range(2):
             base = self.next
             while base + size <= self.end:
-                clash = self._clash(base, size)
+                clash = self._clash(base, size + PAGE_SIZE)
                 if clash is None:
                     self.next = base + size + PAGE_SIZE
                     return base
@@ -85,17 +113,22 @@ class PhysicalMemory:
         self._windows = {False: _Window(*NSEC_WINDOW), True: _Window(*SEC_WINDOW)}
 
     def allocate(self, size: int, *, secure: bool, fd: int = -1) -> Region:
-        """A new region of at least ``size`` zeroed bytes; over the file ``fd`` (shared) when one is given."""
+        """A new region of at least ``size`` zeroed bytes; over the file ``fd`` (shared) when one is given.
+
+        MemoryError when there is no memory or no address for it.
+        """
         size = round_up(max(size, 1))
-        if fd >= 0:
-            mem = mmap.mmap(fd, size, mmap.MAP_SHARED)
-        else:
-            mem = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         window = self._windows[secure]
-        with self._lock:
-            region = Region(window.place(size), mem, secure)
-            window.regions[region.base] = region
-            insort(window.bases, region.base)
+        try:
+            mem = _host_memory(size, fd)
+            with self._lock:
+                region = Region(window.place(size), mem, secure)
+                window.regions[region.base] = region
+                insort(window.bases, region.base)
+                window.usage.changed(size)
+        except (OSError, MemoryError, OverflowError):
+            window.usage.failed(size)
+            raise
         return region
 
     def free(self, region: Region) -> None:
@@ -106,6 +139,7 @@ class PhysicalMemory:
                 region.alive = False
                 del window.regions[region.base]
                 window.bases.remove(region.base)
+                window.usage.changed(-region.size)
 
     def find(self, pa: int, *, secure: bool) -> Region | None:
         """The region of that kind that holds physical address ``pa``."""
@@ -116,7 +150,15 @@ class PhysicalMemory:
         """How many regions of that kind exist (for leak checks and statistics)."""
         return len(self._windows[secure].bases)
 
-    def used(self, *, secure: bool) -> int:
-        """Bytes of that kind of memory that are in use."""
-        with self._lock:
-            return sum(region.size for region in self._windows[secure].regions.values())
+    def usage(self, *, secure: bool) -> Usage:
+        """Figures about that kind of memory, which go on changing."""
+        return self._windows[secure].usage
+
+
+def _host_memory(size: int, fd: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, size, mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as e:
+        if e.errno != errno.ENOMEM:
+            raise
+        raise MemoryError(f"no memory left for {size} bytes") from e

@@ -5,8 +5,9 @@ import sys
 from importlib import import_module
 
 from optemu import __version__
+from optemu.cli.sign import with_verb
 
-_VERBS = ("demo", "run", "serve", "invoke", "build", "ta", "syscalls", "trace", "doctor")
+_VERBS = ("demo", "run", "serve", "invoke", "build", "sign", "ta", "syscalls", "trace", "doctor")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["sign"]:
+        argv = ["sign", *with_verb(argv[1:])]
     args = parser().parse_args(argv)
     try:
         status: int = args.run(args)

@@ -36,6 +36,7 @@ def add_machine_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--state", metavar="DIR", type=Path, help="where the TEE keeps what lasts (default: XDG_STATE_HOME/optemu)"
     )
+    p.add_argument("--plugin-dir", metavar="DIR", type=Path, help="directory with plugins of the supplicant")
     p.add_argument(
         "--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml, if there is one)"
     )
@@ -55,16 +56,20 @@ def add_machine_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--log", metavar="FILE", help="send it to a file instead of stderr")
 
 
+def read_config(path: Path | None) -> Config:
+    """The configuration in ``path``, or else in optemu.toml if there is one. ConfigError."""
+    if path is None and not DEFAULT_CONFIG.exists():
+        return Config()
+    return load(path or DEFAULT_CONFIG)
+
+
 def config_from(args: argparse.Namespace) -> Config:
     """The configuration file with the command line over it. ConfigError."""
-    if args.config is not None:
-        config = load(args.config)
-    elif DEFAULT_CONFIG.exists():
-        config = load(DEFAULT_CONFIG)
-    else:
-        config = Config()
+    config = read_config(args.config)
     if args.state is not None:
         config.state = args.state
+    if args.plugin_dir is not None:
+        config.plugin_dir = args.plugin_dir
     if args.seed is not None:
         config.seed = args.seed
     if args.log_level is not None:
@@ -72,7 +77,20 @@ def config_from(args: argparse.Namespace) -> Config:
     missing = [d for d in args.ta_dir if not d.is_dir()]
     if missing:
         raise ConfigError(f"--ta-dir {missing[0]}: no such directory")
+    if config.ta_keys:
+        _check_keys(config)
     return config
+
+
+def _check_keys(config: Config) -> None:
+    """Now, and not when a client opens its device and nobody can be told."""
+    from optemu.secure_world.crypto.signed_header import load_trusted_key
+
+    try:
+        for name, pem in config.trusted_keys():
+            load_trusted_key(name, pem)
+    except (OSError, ValueError) as e:
+        raise ConfigError(f"[tee] ta_keys: {explain(e)}") from e
 
 
 def start_log(config: Config, file: str | None) -> None:
@@ -114,7 +132,12 @@ def default_socket() -> Path:
     return Path(runtime) / "optemu.socket" if runtime else default_state() / "socket"
 
 
+def explain(why: object) -> object:
+    """An error of the operating system without its number: ``FILE: No such file or directory``."""
+    return f"{why.filename}: {why.strerror}" if isinstance(why, OSError) and why.filename else why
+
+
 def fail(verb: str, why: object) -> int:
     """One line on stderr; exit status 2."""
-    print(f"optemu {verb}: {why}", file=sys.stderr)
+    print(f"optemu {verb}: {explain(why)}", file=sys.stderr)
     return 2

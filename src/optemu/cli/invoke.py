@@ -2,16 +2,21 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from optemu.board.config import ConfigError
 from optemu.cli.common import add_machine_options, config_from, fail, make_machine, start_log
 from optemu.cli.tracing import Tracing, add_trace_options
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from optemu.normal_world.libteec import Parameter
 
+T = TypeVar("T")
+_LARGEST_OUTPUT = 1 << 30
 _HELP = """\
 parameters, four at most:
   value:A,B       two numbers in (decimal or 0x...)
@@ -33,7 +38,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("uuid", metavar="UUID", help="the TA")
-    p.add_argument("cmd", metavar="CMD", type=lambda s: int(s, 0), help="the command's number")
+    p.add_argument("cmd", metavar="CMD", help="the command's number")
     p.add_argument("params", metavar="PARAM", nargs="*", help="see below")
     add_machine_options(p)
     add_trace_options(p)
@@ -57,15 +62,42 @@ def parse_param(text: str) -> "Parameter | None":
         case "in":
             return TempMemref.input(_bytes(rest))
         case "out":
-            return TempMemref.output(bytearray(int(rest, 0)))
+            return TempMemref.output(bytearray(_number(rest, _LARGEST_OUTPUT)))
         case "inout":
             return TempMemref.inout(bytearray(_bytes(rest)))
-    raise ValueError(f"{text!r} is no parameter; see optemu invoke --help")
+    raise ValueError("no such parameter; see optemu invoke --help")
+
+
+def _read(what: str, convert: Callable[[str], T], text: str) -> T:
+    """``convert(text)``; its ValueError says which word of the command line is wrong."""
+    try:
+        return convert(text)
+    except ValueError as e:
+        raise ValueError(f"{what}: {e}") from None
+
+
+def _number(text: str, largest: int = 0xFFFFFFFF) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        raise ValueError(f"{text!r} is no number (decimal or 0x...)") from None
+    if not 0 <= number <= largest:
+        raise ValueError(f"{text} is out of range: 0 to {largest}")
+    return number
 
 
 def _numbers(text: str) -> tuple[int, int]:
     a, _, b = text.partition(",")
-    return int(a, 0), int(b, 0) if b else 0
+    return _number(a), _number(b) if b else 0
+
+
+def _uuid(text: str) -> "UUID":
+    from uuid import UUID
+
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a UUID (8-4-4-4-12 hexadecimal digits)") from None
 
 
 def _bytes(text: str) -> bytes:
@@ -73,14 +105,13 @@ def _bytes(text: str) -> bytes:
 
 
 def run(args: argparse.Namespace) -> int:
-    from uuid import UUID
-
     from optemu.normal_world.libteec import TeecError
 
     try:
         config = config_from(args)
-        uuid = UUID(args.uuid)
-        params = [parse_param(text) for text in args.params]
+        uuid = _uuid(args.uuid)
+        cmd = _read("CMD", _number, args.cmd)
+        params = [_read(text, parse_param, text) for text in args.params]
         if len(params) > 4:
             raise ValueError(f"{len(params)} parameters; there can be four")
         start_log(config, args.log)
@@ -91,13 +122,25 @@ def run(args: argparse.Namespace) -> int:
         tracing.start()
         try:
             with machine.connect() as context, context.OpenSession(uuid) as session:
-                session.invoke(args.cmd, *params)
+                session.invoke(cmd, *params)
         except TeecError as e:
-            print(f"optemu invoke: {e}", file=sys.stderr)
+            print(f"optemu invoke: {e}{_what_is_short(params)}", file=sys.stderr)
             return 1
     for n, p in enumerate(params):
         _show(n, p)
     return 0
+
+
+def _what_is_short(params: "list[Parameter | None]") -> str:
+    """After a short buffer: what the TA asks for."""
+    from optemu.normal_world.libteec import TempMemref
+
+    short = [
+        f"; param {n} needs {p.size} bytes"
+        for n, p in enumerate(params)
+        if isinstance(p, TempMemref) and p.buffer is not None and p.size > p.buffer.nbytes
+    ]
+    return "".join(short)
 
 
 def _show(n: int, p: "Parameter | None") -> None:

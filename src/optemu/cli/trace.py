@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import nullcontext
 
+from optemu.cli.common import explain
 from optemu.trace.jsonl import TraceFormatError, replay
 from optemu.trace.output import FORMATS, open_sink
 
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as e:
-        print(f"optemu trace convert: {e}", file=sys.stderr)
+        print(f"optemu trace convert: {explain(e)}", file=sys.stderr)
         return 1
     return 0
 

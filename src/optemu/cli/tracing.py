@@ -1,9 +1,8 @@
 """The options that turn the trace on, and where it goes."""
 
 import argparse
-import contextlib
 import sys
-from typing import IO, Any
+from contextlib import ExitStack
 
 from optemu.trace import Tracer
 
@@ -19,50 +18,25 @@ def add_trace_options(p: argparse.ArgumentParser) -> None:
     )
 
 
-def format_of(path: str) -> str:
-    """The format that a file's name asks for."""
-    if path.endswith((".jsonl", ".json")):
-        return "jsonl"
-    return "perfetto" if path.endswith((".pftrace", ".perfetto-trace", ".perfetto")) else "text"
-
-
-def open_sink(path: str, kind: str) -> tuple[Any, IO[Any]]:
-    """A sink of ``kind`` on the file ``path``; the file is the caller's to close. OSError."""
-    from optemu.trace.jsonl import Jsonl
-    from optemu.trace.perfetto import Perfetto
-    from optemu.trace.text import Text
-
-    if kind == "perfetto":
-        binary = open(path, "wb")  # noqa: SIM115
-        return Perfetto(binary), binary
-    text = open(path, "w", encoding="utf-8")  # noqa: SIM115
-    return (Jsonl(text) if kind == "jsonl" else Text(text)), text
-
-
 class Tracing:
     """The trace of one run. Nothing starts before ``start``: the gate must fork without threads around."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self._sinks: list[Any] = []
-        self._files: list[IO[Any]] = []
+        """OSError when the file cannot be written."""
+        self._stack = ExitStack()
         self._started = False
         self.tracer: Tracer | None = None
-        if args.output:
-            sink, file = open_sink(args.output, format_of(args.output))
-            self._sinks.append(sink)
-            self._files.append(file)
-        elif args.trace:
-            from optemu.trace.text import Text
+        if args.output or args.trace:
+            from optemu.trace.output import open_sink
 
-            self._sinks.append(Text(sys.stderr))
-        if self._sinks:
+            self._sink = self._stack.enter_context(open_sink(args.output, stream=sys.stderr))
             self.tracer = Tracer()
 
     def start(self) -> None:
         """Record from now on."""
         if self.tracer is not None and not self._started:
             self._started = True
-            self.tracer.start(*self._sinks)
+            self.tracer.start(self._sink)
 
     def __enter__(self) -> "Tracing":
         return self
@@ -71,6 +45,4 @@ class Tracing:
         """Everything seen is written."""
         if self.tracer is not None and self._started:
             self.tracer.close()
-        for file in self._files:
-            with contextlib.suppress(OSError):
-                file.close()
+        self._stack.close()

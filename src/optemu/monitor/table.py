@@ -5,15 +5,31 @@ Sources: Arm DEN0028 (SMC Calling Convention 1.2), services/arm_arch_svc of Trus
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from optemu.abi import optee_smc as smc_abi
 from optemu.trace import EL, Point, World
 
-SMC_POINT = Point("smc", World.NORMAL, EL.EL1, "driver", args="a0:smc a1:hex a2:hex a3:hex", result="a0:smc_return")
-FAST_SMC_POINT = Point(
-    "smc", World.NORMAL, EL.EL1, "driver", args="a0:smc a1:hex", result="a0:hex a1:hex a2:hex a3:hex"
+_SMC = partial(
+    Point,
+    "smc",
+    World.NORMAL,
+    EL.EL1,
+    "driver",
+    where="monitor/monitor.py Monitor.smc",
+    upstream="the instruction smc #0",
 )
-WORLD_SWITCH_POINT = Point("opteed_smc_handler", World.MONITOR, EL.EL3, "monitor", args="smc_fid:smc")
+SMC_POINT = _SMC(args="a0:smc a1:hex a2:hex a3:hex", result="a0:smc_return")
+FAST_SMC_POINT = _SMC(args="a0:smc a1:hex", result="a0:hex a1:hex a2:hex a3:hex")
+WORLD_SWITCH_POINT = Point(
+    "opteed_smc_handler",
+    World.MONITOR,
+    EL.EL3,
+    "monitor",
+    args="smc_fid:smc",
+    where="monitor/monitor.py Monitor._to_secure",
+    upstream="TF-A services/spd/opteed/opteed_main.c",
+)
 
 SMCCC_VERSION = 0x80000000
 SMCCC_ARCH_FEATURES = 0x80000001

@@ -11,10 +11,11 @@ from optemu import sign
 from optemu.abi import elf, gp
 from optemu.abi.ta_head import TA_HEAD, parse_ta_head
 from optemu.sdk import project
-from optemu.sdk.project import Part
+from optemu.sdk.project import Library, Part
 from optemu.sdk.toolchain import (
     AARCH64,
     SDK,
+    TARGETS,
     BuildError,
     Say,
     Target,
@@ -28,12 +29,14 @@ from optemu.sdk.toolchain import (
 __all__ = ["BuildError", "Built", "Options", "build", "default_libc"]
 
 # Symbols a TA shows to the loader, as OP-TEE's do.
-_EXPORTED: Final = ("ta_head", "trace_level", "trace_ext_prefix")
+_EXPORTED: Final = ("__elf_phdr_info", "ta_head", "trace_level", "trace_ext_prefix")
 _LDFLAGS: Final = (
-    *("-pie", "-e", "__ta_entry"),
-    *("-z", "max-page-size=4096", "--no-rosegment", "-z", "norelro", "-z", "text"),
-    *("--hash-style=sysv", "--gc-sections", "--build-id=none", "--no-undefined"),
+    *("-z", "max-page-size=4096", "-z", "norelro", "-z", "text"),
+    *("--hash-style=sysv", "--gc-sections", "--build-id=none"),
 )
+_TA_LDFLAGS: Final = ("-pie", "-e", "__ta_entry", "--no-rosegment", "--no-undefined", *_LDFLAGS)
+# Segments share no page of the file: OP-TEE's loader cannot map it twice.
+_LIB_LDFLAGS: Final = ("-shared", "-z", "separate-loadable-segments", *_LDFLAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Options:
     log_level: int = 2
     libc: str = field(default_factory=default_libc)
     defines: tuple[str, ...] = ()
-    target: Target = AARCH64
+    target: Target | None = None
+    """None: as the project says."""
     ta: bool = True
     host: bool = True
     verbose: bool = False
@@ -60,6 +64,8 @@ class Built:
     ta: Path | None
     elf: Path | None
     client: Path | None
+    libs: tuple[Path, ...] = ()
+    """The signed images of the TA's shared libraries."""
 
 
 def _say(line: str) -> None:
@@ -69,8 +75,9 @@ def _say(line: str) -> None:
 def build(root: Path, options: Options | None = None, say: Say = _say) -> Built:
     """Build the project in ``root``; see ``project`` for its layout.
 
-    Writes ``<uuid>.ta`` (signed), ``<uuid>.elf`` (with symbols) and the client into ``options.out``, by default
-    ``root/out``. Only what changed is compiled again. BuildError when anything fails.
+    Writes ``<uuid>.ta`` (signed) and ``<uuid>.elf`` (with symbols) of the TA and of each of its libraries, and the
+    client, into ``options.out``, by default ``root/out``. Only what changed is compiled again. BuildError when
+    anything fails.
     """
     options = options or Options()
     proj = project.load(root)
@@ -79,16 +86,28 @@ def build(root: Path, options: Options | None = None, say: Say = _say) -> Built:
     job = _Job(tools, options, (options.out or proj.root / "out").resolve(), proj.root)
     job.out.mkdir(parents=True, exist_ok=True)
     client = job.client(proj.host) if proj.host and options.host else None
-    if not (proj.ta and options.ta):
+    if not options.ta:
         return Built(None, None, None, client)
-    unstripped, stripped = job.link_ta(proj.ta)
+
+    def signed(elf: bytes, uuid: bytes, version: int) -> Path:
+        ta = job.out / f"{gp.uuid_str(uuid)}.ta"
+        say(f"  SIGN  {ta.name}")
+        ta.write_bytes(sign.sign_ta(elf, uuid, key, sign.SIG_ALGOS[options.algo], version))
+        return ta
+
+    needed, libs = [], []
+    for lib in proj.libs:
+        unstripped, stripped = job.link_lib(lib, proj.ta)
+        libs.append(signed(stripped, gp.uuid_octets(lib.uuid), lib.part.version))
+        linked = unstripped.replace(job.out / f"{lib.uuid}.elf")
+        needed += [linked] if lib.link else []
+    if proj.ta is None:
+        return Built(None, None, None, client, tuple(libs))
+    unstripped, stripped = job.link_ta(proj.ta, needed, bool(proj.libs))
     uuid = _ta_uuid(stripped)
-    image = sign.sign_ta(stripped, uuid, key, sign.SIG_ALGOS[options.algo], proj.ta.version)
+    ta = signed(stripped, uuid, proj.ta.version)
     name = gp.uuid_str(uuid)
-    ta = job.out / f"{name}.ta"
-    say(f"  SIGN  {ta.name}")
-    ta.write_bytes(image)
-    return Built(name, ta, unstripped.replace(job.out / f"{name}.elf"), client)
+    return Built(name, ta, unstripped.replace(job.out / f"{name}.elf"), client, tuple(libs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +138,48 @@ class _Job:
         flags = [f"-I{d}" for d in part.includes]
         return [*flags, "-Wall", *(f"-D{d}" for d in self.options.defines), *part.cflags]
 
-    def link_ta(self, part: Part) -> tuple[Path, bytes]:
-        """The TA's ELF file with symbols, and the stripped one's contents."""
-        runtime = runtime_objects(self.tools, self.options.target)
-        base = [*self.tools.ta_cflags(self.options.target), f"-DTRACE_LEVEL={self.options.log_level}"]
-        flags = [*base, *self._flags(part)]
-        objects = [self.compile("clang", "ta", s, flags) for s in part.sources]
-        objects.append(self.compile("clang", "ta", SDK / "runtime" / "user_ta_header.c", flags))
-        work = self.out / "obj" / "ta"
-        exported = work / "exported.txt"
-        exported.write_text("{\n" + "".join(f"{name};\n" for name in _EXPORTED) + "};\n")
-        args: list[str | Path] = ["-m", self.options.target.emulation, "-T", SDK / "ta.ld"]
-        args += ["--dynamic-list", exported, *_LDFLAGS, *part.ldflags]
-        args += [*objects, "--start-lib", *runtime, "--end-lib"]
-        unstripped, stripped = work / "ta.elf", work / "ta.stripped.elf"
-        self.tools.say("  LD    ta")
+    def _ta_flags(self, ta: Part | None) -> tuple[Target, str, list[str]]:
+        """What the TA and its libraries are compiled for, and how: target, branch protection, flags."""
+        target = self.options.target or TARGETS[ta.arch if ta else AARCH64.name]
+        protection = ta.branch_protection if ta and target is AARCH64 else ""
+        flags = self.tools.ta_cflags(target, protection)
+        return target, protection, [*flags, f"-DTRACE_LEVEL={self.options.log_level}"]
+
+    def _link(self, side: str, args: Sequence[str | Path]) -> tuple[Path, bytes]:
+        """The ELF file with symbols, and the stripped one's contents."""
+        work = self.out / "obj" / side
+        unstripped, stripped = work / f"{side}.elf", work / f"{side}.stripped.elf"
+        self.tools.say(f"  LD    {side}")
         self.tools.run("ld.lld", [*args, "-o", unstripped])
         self.tools.run("ld.lld", [*args, "-s", "-o", stripped])
         return unstripped, stripped.read_bytes()
+
+    def link_ta(self, part: Part, libs: Sequence[Path], open_house: bool) -> tuple[Path, bytes]:
+        """The TA, with ``libs`` it needs. ``open_house``: libraries find everything in it.
+
+        They have copies of what they use of the runtime, but the loader takes the TA's: so there is one heap, one
+        block of thread-local storage, one of everything.
+        """
+        target, protection, base = self._ta_flags(part)
+        runtime = runtime_objects(self.tools, target, protection)
+        flags = [*base, *self._flags(part)]
+        objects = [self.compile("clang", "ta", s, flags) for s in part.sources]
+        objects.append(self.compile("clang", "ta", SDK / "runtime" / "user_ta_header.c", flags))
+        exported = self.out / "obj" / "ta" / "exported.txt"
+        exported.write_text("{\n" + "".join(f"{name};\n" for name in _EXPORTED) + "};\n")
+        args: list[str | Path] = ["-m", target.emulation, "-T", SDK / "ta.ld", "--dynamic-list", exported, *_TA_LDFLAGS]
+        args += [*_force_bti(protection), *(["--export-dynamic"] if open_house else []), *part.ldflags]
+        return self._link("ta", [*args, *objects, "--start-lib", *runtime, "--end-lib", "--as-needed", *libs])
+
+    def link_lib(self, lib: Library, ta: Part | None) -> tuple[Path, bytes]:
+        """A shared library, named by its UUID. What it does not define it finds in the TA, or it cannot be loaded."""
+        target, protection, base = self._ta_flags(ta)
+        runtime = runtime_objects(self.tools, target, protection)
+        flags = [*base, *self._flags(lib.part)]
+        objects = [self.compile("clang", lib.uuid, s, flags) for s in lib.part.sources]
+        args: list[str | Path] = ["-m", target.emulation, f"--soname={lib.uuid}", *_LIB_LDFLAGS]
+        args += [*_force_bti(protection), *lib.part.ldflags]
+        return self._link(lib.uuid, [*args, *objects, "--start-lib", *runtime, "--end-lib"])
 
     def client(self, part: Part) -> Path:
         """The client program, with our libteec in it."""
@@ -159,6 +202,10 @@ class _Job:
             self.tools.say(f"  CC    C library for {triple}, this first time ({how_long})")
             stamp.parent.mkdir(parents=True, exist_ok=True)
             stamp.touch()
+
+
+def _force_bti(protection: str) -> list[str]:
+    return ["-z", "force-bti"] if protection in ("bti", "standard") else []
 
 
 def _up_to_date(obj: Path, command: str) -> bool:

@@ -59,6 +59,7 @@ ARM: Final = Target(
     ("-mcpu=cortex-a9", "-mthumb", "-funwind-tables"),
     "armelf_linux_eabi",
 )
+TARGETS: Final = {target.name: target for target in (AARCH64, ARM)}
 
 
 @dataclass(slots=True)
@@ -84,9 +85,10 @@ class Toolchain:
         if status:
             raise BuildError(f"{tool} failed with status {status}")
 
-    def ta_cflags(self, target: Target) -> list[str]:
-        """Flags for everything that becomes part of a TA."""
+    def ta_cflags(self, target: Target, branch_protection: str = "") -> list[str]:
+        """Flags for everything that becomes part of a TA or of its libraries."""
         return [
+            *([f"-mbranch-protection={branch_protection}"] if branch_protection else []),
             f"--target={target.triple}",
             *target.cflags,
             "-std=gnu11",
@@ -95,7 +97,7 @@ class Toolchain:
             "-nostdinc",
             *("-isystem", str(SDK / "include" / "ta")),
             *("-isystem", str(self.home / "lib" / "include")),
-            "-fPIE",
+            "-fPIC",
             "-O2",
             "-g",
             "-fno-omit-frame-pointer",
@@ -105,10 +107,10 @@ class Toolchain:
         ]
 
 
-def runtime_objects(tools: Toolchain, target: Target) -> list[Path]:
+def runtime_objects(tools: Toolchain, target: Target, branch_protection: str = "") -> list[Path]:
     """The runtime library, compiled on first use and whenever its sources, flags or compiler change."""
     sources = sorted(p for p in (SDK / "runtime").iterdir() if _is_library_source(p, target))
-    flags = [*tools.ta_cflags(target), "-Wall", "-Wextra", "-Wno-sign-compare"]
+    flags = [*tools.ta_cflags(target, branch_protection), "-Wall", "-Wextra", "-Wno-sign-compare"]
     out = cache_dir() / f"sdk-{_digest(tools, flags)}"
     objects = [out / f"{p.stem}.o" for p in sources]
     if not out.is_dir():
@@ -139,7 +141,7 @@ def preload_library(tools: Toolchain, machine: str) -> Path:
 def _is_library_source(path: Path, target: Target) -> bool:
     if path.name == "user_ta_header.c":
         return False
-    return path.suffix == ".c" or path.name == {"aarch64": "syscalls_a64.S", "arm": "syscalls_a32.S"}[target.name]
+    return path.suffix == ".c" or path.name.endswith({"aarch64": "_a64.S", "arm": "_a32.S"}[target.name])
 
 
 def _digest(tools: Toolchain, flags: Sequence[str], trees: Sequence[str] = ("include/ta", "runtime")) -> str:

@@ -129,6 +129,8 @@ KINDS: Final[dict[str, Kind]] = {
     "smc_return": _names(optee_smc.RETURN_NAMES),
     "rpc_func": _rpc_func,
     "rpc_cmd": _names(optee_rpc_cmd.RPC_CMD_NAMES),
+    "rpc_fs": _names(optee_rpc_cmd.RPC_FS_NAMES),
+    "rpc_socket": _names(optee_rpc_cmd.RPC_SOCKET_NAMES),
     "syscall": _names(SYSCALL_NAMES),
     "entry_func": _names(utee.ENTRY_FUNC_NAMES),
 }

@@ -30,10 +30,20 @@ def uuids(header: str) -> dict[str, str]:
 
 
 PROBE = numbers("probe/ta/include/probe_ta.h")
+GUARD = numbers("guard/ta/include/guard_ta.h")
+LARGE = numbers("large/ta/include/large_ta.h")
+MODULES = numbers("modules/ta/include/modules_ta.h")
 QUIET = numbers("quiet/ta/include/quiet_ta.h")
 SESSIONS = numbers("common/sessions_ta.h")
 PROBE_UUID = uuids("probe/ta/include/probe_ta.h")["TA_PROBE"]
+PROBE_ARM_UUID = uuids("probe/ta/include/probe_ta.h")["TA_PROBE_ARM"]
 QUIET_UUID = uuids("quiet/ta/include/quiet_ta.h")["TA_QUIET"]
+GUARD_UUID = uuids("guard/ta/include/guard_ta.h")["TA_GUARD"]
+LARGE_UUID = uuids("large/ta/include/large_ta.h")["TA_LARGE"]
+MODULES_UUID = uuids("modules/ta/include/modules_ta.h")["TA_MODULES"]
+LIB_LINKED_UUID = uuids("modules/ta/include/modules_ta.h")["LIB_LINKED"]
+LIB_OPENED_UUID = uuids("modules/ta/include/modules_ta.h")["LIB_OPENED"]
+RELAY_UUID = uuids("relay/ta/include/relay_ta.h")["TA_RELAY"]
 SINGLE_UUID = uuids("single/ta/include/single_ta.h")["TA_SINGLE"]
 MULTI_UUIDS = tuple(uuids("multi/ta/include/multi_ta.h").values())
 """By VARIANT."""

@@ -60,22 +60,14 @@ class Bench:
 
 
 class Watchdog:
-    """Asks for a stop from a thread of its own, until it is acknowledged."""
+    """Asks for one stop, from a thread of its own and when the run has begun."""
 
     def __init__(self, cpu: object) -> None:
-        self._cpu = cpu
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._bark)
-
-    def _bark(self) -> None:
-        while not self._cpu.acknowledged and not self._over.is_set():
-            self._cpu.request_stop()
-            self._over.wait(0.001)
+        self._thread = threading.Timer(0.01, cpu.request_stop)
 
     def __enter__(self) -> "Watchdog":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
         self._thread.join()

@@ -1,3 +1,4 @@
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ def gate(driver: FakeDriver, request: pytest.FixtureRequest) -> Iterator[AnyGate
     """A gate that must leave nothing behind: no thread, descriptor, file or shared memory."""
     if request.param != "preload" and not support.check().ok:
         pytest.skip(support.check().reason)
+    gc.collect()  # what other tests left holds descriptors until then
     before = _descriptors()
     gate: AnyGate = ROADS[request.param](driver)
     yield gate

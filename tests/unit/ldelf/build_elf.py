@@ -51,6 +51,10 @@ class Elf:
     loads: list[tuple[int, int, int, int, int]] | None = None
     """(offset, vaddr, filesz, memsz, flags) instead of the two segments that there are."""
     text_offset: int = PAGE
+    hash_style: str = "sysv"
+    """"sysv", "gnu", anything else for none; in GNU's the undefined symbols must come first."""
+    hash_table: bytes | None = None
+    """Instead of the right one."""
 
     @property
     def layout(self) -> elf.Layout:
@@ -79,16 +83,18 @@ class Elf:
         dynstr = put(bytes(strings))
         dynamic += [(elf.DT_STRTAB, dynstr[0]), (elf.DT_STRSZ, dynstr[1]), *self.dynamic, (0, 0)]
         dynsym = put(symbols)
+        hashed = put(self._hash() if self.hash_table is None else self.hash_table)
         rel = put(b"".join(self._relocation(*r) for r in self.relocations))
         dyn = put(b"".join(self.layout.dyn.pack(*d) for d in dynamic))
         note = put(bti_note(self.bti))
-        return self._file(bytes(text), dynsym, dynstr, rel, dyn, note)
+        return self._file(bytes(text), dynsym, dynstr, hashed, rel, dyn, note)
 
     def _file(
         self,
         text: bytes,
         dynsym: tuple[int, int],
         dynstr: tuple[int, int],
+        hashed: tuple[int, int],
         rel: tuple[int, int],
         dyn: tuple[int, int],
         note: tuple[int, int],
@@ -112,9 +118,24 @@ class Elf:
             self._shdr(3, dynstr, 0, 0),
             self._shdr(kind, rel, 1, entsize),
         ]
+        hash_type = {"sysv": elf.SHT_HASH, "gnu": elf.SHT_GNU_HASH}.get(self.hash_style)
+        if hash_type is not None:
+            sections.append(self._shdr(hash_type, hashed, 1, 4))
         body = bytes(base)[self.layout.ehdr.size + sum(map(len, phdrs)) :] + text + self.data
         shoff = self.layout.ehdr.size + sum(map(len, phdrs)) + len(body)
         return self._ehdr(len(phdrs), shoff, len(sections)) + b"".join(phdrs) + body + b"".join(sections)
+
+    def _hash(self) -> bytes:
+        """One bucket for all: the loader looks names up by the symbols a table covers."""
+        count = len(self.symbols) + 1
+        if self.hash_style != "gnu":
+            chain = [*range(1, count), 0]
+            return struct.pack(f"<{3 + count}I", 1, count, min(1, count - 1), 0, *chain[1:])
+        first = 1 + sum(not s.defined for s in self.symbols)
+        words = [1, first, 1, 0] + [0xFFFFFFFF] * (self.bits // 32) + [first if first < count else 0]
+        words += [gnu_hash(s.name) & ~1 for s in self.symbols[first - 1 : -1]]
+        words += [gnu_hash(s.name) | 1 for s in self.symbols[first - 1 :][-1:]]
+        return struct.pack(f"<{len(words)}I", *words)
 
     @property
     def _rel_kind(self) -> tuple[int, int]:
@@ -151,6 +172,13 @@ class Elf:
         if self.bits == 64:
             return self.layout.rela.pack(place, info, addend)
         return self.layout.rel.pack(place, info)
+
+
+def gnu_hash(name: str) -> int:
+    h = 5381
+    for c in name.encode():
+        h = h * 33 + c & 0xFFFFFFFF
+    return h
 
 
 def ta_head(stack_size: int = STACK_SIZE, flags: int = FLAGS, depr_entry: int = (1 << 64) - 1) -> bytes:

@@ -24,7 +24,7 @@ A64 = {f"x{n}": n * 0x111 for n in range(31)} | {"sp": STACK + 0x100, "pc": BASE
 A32 = {f"r{n}": n for n in range(13)} | {"sp": STACK + 0x100, "lr": BASE + 0x21, "pc": BASE + 0x40, "cpsr": 0x30}
 REGIONS = [
     DumpRegion(STACK, 0xE100000, 0x1000, "rw-s", "stack"),
-    DumpRegion(BASE, 0xE200000, 0x19000, "r-xs", "text"),
+    DumpRegion(BASE, 0xE200000, 0x19000, "r-xs", "0"),
     DumpRegion(0xA000_0000, 0x4200_0000, 0x1000, "rw--", "param"),
 ]
 

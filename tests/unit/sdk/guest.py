@@ -17,6 +17,7 @@ STACK_SIZE = 0x10000
 SCRATCH = 0x60000000
 SCRATCH_SIZE = 0x100000
 RETURN_TO = 0x70000000
+TABLES = 0x71000000
 
 Syscall = Callable[..., int]
 
@@ -77,6 +78,11 @@ class Guest:
                 for r_offset, r_info, addend in struct.iter_unpack("<QQq", self.data[offs : offs + size]):
                     assert r_info == 0x403, "only R_AARCH64_RELATIVE is expected"
                     self.uc.mem_write(BASE + r_offset, struct.pack("<Q", BASE + addend))
+        # What the loader tells the runtime: one module, of this address and these program headers.
+        self.uc.mem_map(TABLES, 0x1000)
+        self.uc.mem_write(TABLES + 0x100, self.data[phoff : phoff + entsize * count])
+        self.uc.mem_write(TABLES, struct.pack("<QQQHxxxxxxQQQQ", BASE, TABLES, TABLES + 0x100, count, 1, 0, 0, 0))
+        self.uc.mem_write(self.symbols["__elf_phdr_info"], struct.pack("<IHBBQ", 0, 1, 0, 0, TABLES))
 
     def _interrupt(self, uc: unicorn.Uc, intno: int, _: object) -> None:
         try:

@@ -140,7 +140,8 @@ def test_image_is_as_op_tee_loads_it(tmp_path: Path) -> None:
     assert struct.unpack_from("<16xIIQ", elf, start) == (2048 + 2048, 0, 2**64 - 1)
     assert size == 32
     start, size = parts[".dynstr"]
-    assert set(elf[start : start + size].split(b"\0")) - {b""} == {b"ta_head", b"trace_level", b"trace_ext_prefix"}
+    exported = {b"__elf_phdr_info", b"ta_head", b"trace_level", b"trace_ext_prefix"}
+    assert set(elf[start : start + size].split(b"\0")) - {b""} == exported
     assert ".symtab" not in parts
     assert {".symtab", ".debug_line"} <= set(sections(built.elf.read_bytes()))
 

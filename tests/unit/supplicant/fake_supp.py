@@ -136,3 +136,20 @@ class FakeSupp:
     def read(self, shm_id, offset, size):
         shm = self.shms[shm_id]
         return self.task.read(shm.addr + offset, size) if shm.fd < 0 else os.pread(shm.fd, size, offset)
+
+    def write(self, shm_id, offset, data):
+        shm = self.shms[shm_id]
+        if shm.fd < 0:
+            self.task.write(shm.addr + offset, data)
+        else:
+            os.pwritev(shm.fd, [data], offset)
+
+    def free(self, shm_id):
+        assert self.call(7, (3, 0, shm_id, 0), meta=1)[0] == 0
+
+    def shm(self, data=b"", size=None):
+        """Shared memory of the supplicant's, by SHM_ALLOC, with ``data`` in it: its id."""
+        ret, [(_, _, _, shm_id)] = self.call(6, (3, 0, size or max(len(data), 1), 0), meta=1)
+        assert ret == 0
+        self.write(shm_id, 0, data)
+        return shm_id

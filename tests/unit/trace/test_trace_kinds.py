@@ -1,5 +1,7 @@
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,8 +83,7 @@ def test_no_argument_upsets_a_kind(kind: str, value: Any) -> None:
     assert raw is None or raw is value
 
 
-def test_every_declared_point_reads() -> None:
-    """All trace points of the package name known kinds, with distinct labels."""
+def declared_points() -> list[Point]:
     points = []
     for module in pkgutil.walk_packages(optemu.__path__, "optemu."):
         if module.name.endswith((".points", ".table")):
@@ -90,8 +91,22 @@ def test_every_declared_point_reads() -> None:
                 values = value.values() if isinstance(value, dict) else [value]
                 points += [v for v in values if isinstance(v, Point)]
     assert len(points) > 20
-    for point in points:
+    return points
+
+
+def test_points_name_known_kinds() -> None:
+    """All trace points of the package name known kinds, with distinct labels."""
+    for point in declared_points():
         for spec in (point.args, point.result):
             fields = [word.partition(":") for word in spec.split()]
             assert all(kind in KINDS for _, _, kind in fields), point
             assert len({label for label, _, _ in fields}) == len(fields), point
+
+
+def test_points_say_where_they_are() -> None:
+    """The file exists, and what is named in it; each names its counterpart upstream."""
+    files = {"/".join(path.parts[-2:]): path.read_text() for path in Path(optemu.__path__[0]).rglob("*.py")}
+    for point in declared_points():
+        file, _, what = point.where.partition(" ")
+        assert re.search(rf"\b{what.rpartition('.')[2]}\b", files[file]), point
+        assert point.upstream, point

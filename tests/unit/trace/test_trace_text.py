@@ -1,9 +1,8 @@
-"""The text sink against checked-in sheets. OPTEMU_REGEN=1 writes them anew: then look at the difference."""
+"""The text sink against checked-in sheets (golden/, written anew by pytest --regenerate)."""
 
 import io
-import os
 import re
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -13,8 +12,6 @@ from trace_sample import POINTS, Script, invoke, two_threads
 from optemu.trace.event import Decoder
 from optemu.trace.point import EL, Point, World
 from optemu.trace.text import Text
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def render(script: Script, width: int, color: bool = False) -> str:
@@ -28,13 +25,9 @@ def render(script: Script, width: int, color: bool = False) -> str:
     ("invoke-100", invoke, 100),
     ("two-threads-120", two_threads, 120),
 ])  # fmt: skip
-def test_golden(name: str, script: object, width: int) -> None:
+def test_golden(golden: Callable[[str, str], None], name: str, script: object, width: int) -> None:
     assert callable(script)
-    text = render(script(), width)
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("OPTEMU_REGEN"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
+    golden(f"{name}.txt", render(script(), width))
 
 
 def test_every_line_fits_and_columns_stand_straight() -> None:

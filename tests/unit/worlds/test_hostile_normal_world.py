@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from campaigns.process import FakeTask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,34 +20,6 @@ from optemu.secure_world.pta import BUILT_IN
 
 DEMO = gp.uuid_octets("e3a1d2c0-5b0f-4f0c-9d3e-6f7074656d75")
 _NO_FIXTURE_RESET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
-
-
-class FakeTask:
-    """A process of one megabyte at address 0x10000."""
-
-    BASE = 0x10000
-    pid, euid, egid, groups = 4711, 1000, 1000, (1000, 27)
-
-    def __init__(self) -> None:
-        self.memory = bytearray(1 << 20)
-        self.fds: list[object] = []
-
-    def read(self, addr: int, size: int) -> bytes:
-        at = addr - self.BASE
-        if at < 0 or size < 0 or at + size > len(self.memory):
-            raise OSError(errno.EFAULT, "")
-        return bytes(self.memory[at : at + size])
-
-    def write(self, addr: int, data: bytes) -> None:
-        self.read(addr, len(data))
-        self.memory[addr - self.BASE : addr - self.BASE + len(data)] = data
-
-    def install_shm(self, shm: object) -> int:
-        self.fds.append(shm)
-        return 100 + len(self.fds)
-
-    def fetch_fd(self, fd: int) -> int:
-        raise OSError(errno.EBADF, "")
 
 
 @pytest.fixture(scope="module", params=["armv8", "armv7"])

@@ -7,8 +7,6 @@ from optemu.abi import gp
 from optemu.normal_world.driver.task import Task
 
 TEE_CLIENT_UUID_NS = uuid.UUID("58ac9ca0-2086-4683-a1b8-ec4bc08e01b6")
-LOGIN_REE_KERNEL_MIN = 0x80000000
-LOGIN_REE_KERNEL_MAX = 0xBFFFFFFF
 
 
 def client_uuid(login: int, connection_data: bytes, task: Task) -> bytes:
@@ -16,7 +14,7 @@ def client_uuid(login: int, connection_data: bytes, task: Task) -> bytes:
 
     Application logins are refused with EINVAL, as by the kernel, which has no name for an application.
     """
-    if login == gp.TEE_LOGIN_PUBLIC:
+    if login in (gp.TEE_LOGIN_PUBLIC, gp.TEE_LOGIN_REE_KERNEL):
         return gp.NIL_UUID
     if login == gp.TEE_LOGIN_USER:
         return uuid.uuid5(TEE_CLIENT_UUID_NS, f"uid={task.euid:x}").bytes
@@ -25,6 +23,4 @@ def client_uuid(login: int, connection_data: bytes, task: Task) -> bytes:
         if gid != task.egid and gid not in task.groups:
             raise OSError(errno.EPERM, f"the client is not in group {gid}")
         return uuid.uuid5(TEE_CLIENT_UUID_NS, f"gid={gid:x}").bytes
-    if LOGIN_REE_KERNEL_MIN <= login <= LOGIN_REE_KERNEL_MAX:
-        raise OSError(errno.EPERM, "that login method is the kernel's own")
     raise OSError(errno.EINVAL, f"login method {login}")

@@ -31,6 +31,7 @@ InvokeFn = Callable[..., Registers]
 
 MAX_ARG_PARAM_COUNT = 6
 SHM_ENTRY_SIZE = 512
+OPTEE_DEFAULT_MAX_NOTIF_VALUE = 255
 _ARGS = [struct.Struct(f"<8I{4 * n}Q") for n in range(optee_msg.OPTEE_MSG_MAX_NUM_PARAMS + 1)]
 _U64_PAIR = struct.Struct("<QQ")
 _META_VALUE = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT | optee_msg.OPTEE_MSG_ATTR_META
@@ -102,9 +103,11 @@ class Optee:
         if (major, minor) < optee_msg.OPTEE_MSG_REVISION:
             raise OSError(errno.ENODEV, f"API revision {major}.{minor} is too old")
         self.os_revision = smc(smc_abi.OPTEE_SMC_CALL_GET_OS_REVISION)[:3]
-        status, self.sec_caps, _, rpc_params, *_ = smc(smc_abi.OPTEE_SMC_EXCHANGE_CAPABILITIES, 0)
+        status, self.sec_caps, notif_max, rpc_params, *_ = smc(smc_abi.OPTEE_SMC_EXCHANGE_CAPABILITIES, 0)
         if status or not self.sec_caps & smc_abi.OPTEE_SMC_SEC_CAP_DYNAMIC_SHM:
             raise OSError(errno.ENODEV, "the secure world takes no dynamic shared memory")
+        has_notif = self.sec_caps & smc_abi.OPTEE_SMC_SEC_CAP_ASYNC_NOTIF
+        self.max_notification = notif_max if has_notif else OPTEE_DEFAULT_MAX_NOTIF_VALUE
         self.thread_count = smc(smc_abi.OPTEE_SMC_GET_THREAD_COUNT)[1]
         self.rpc_param_count = rpc_params & 0xFF if self.sec_caps & smc_abi.OPTEE_SMC_SEC_CAP_RPC_ARG else 0
         smc(smc_abi.OPTEE_SMC_ENABLE_SHM_CACHE)

@@ -40,4 +40,7 @@ def from_msg_param(attr: int, a: int, b: int, c: int, by_cookie: dict[int, TeeSh
     shm = by_cookie.get(c)
     if shm is None:
         raise OSError(errno.EINVAL, f"the secure world names shared memory 0x{c:x}, which does not exist")
-    return TeeParam(kind, a if registered else a - shm.region.base, b, 0, shm)
+    offset = a if registered else a - shm.region.base
+    if offset < 0 or offset + b > shm.size:
+        raise OSError(errno.EINVAL, f"0x{a:x}+0x{b:x} exceeds shared memory of 0x{shm.size:x} bytes")
+    return TeeParam(kind, offset, b, 0, shm)

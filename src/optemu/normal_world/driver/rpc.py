@@ -1,5 +1,6 @@
 """What the secure world asks of the driver in the middle of a call. Mirrors drivers/tee/optee/rpc.c and smc_abi.c."""
 
+import contextlib
 import errno
 import logging
 import threading
@@ -25,6 +26,8 @@ log = logging.getLogger("optemu.driver")
 _MAX_RPC_PARAMS = 16
 _VALUE_IN = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT
 _VALUE_OUT = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT
+_MEM_IN = optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT
+_MEM_OUT = optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_OUTPUT
 SLEEP_SLICE_SECONDS = 0.1
 
 
@@ -56,6 +59,8 @@ class RpcArg:
 
     def __init__(self, view: memoryview) -> None:
         self.view = view
+        if len(view) < optee_msg.MSG_ARG.size:
+            raise OSError(errno.EINVAL, f"an RPC in {len(view)} bytes of memory")
         head = optee_msg.MSG_ARG.unpack_from(view, 0)
         self.cmd = head[0]
         count = head[7]
@@ -71,6 +76,12 @@ class RpcArg:
 
     def answer(self, ret: int) -> None:
         optee_msg.MSG_ARG_RET.pack_into(self.view, optee_msg.MSG_ARG_RET_OFFSET, ret, gp.TEE_ORIGIN_COMMS)
+
+    def types(self) -> tuple[int, ...]:
+        """The parameters' types; registered and temporary memory are the same."""
+        kinds = [attr & optee_msg.OPTEE_MSG_ATTR_TYPE_MASK for attr, _, _, _ in self.params]
+        tmem = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_INPUT
+        return tuple(k - tmem + optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT if k >= tmem else k for k in kinds)
 
     def single(self, attr: int) -> tuple[int, int, int] | None:
         """(a, b, c) of the only parameter when it has that attribute."""
@@ -92,11 +103,12 @@ def handle_rpc(call: CallContext, r0: int, r1: int, r2: int, r3: int) -> tuple[i
     elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR:
         pass  # the interrupt itself is the kernel's to serve
     elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_ALLOC:
-        if r1 <= PAGE_SIZE:
-            shm = _kernel_buffer(optee, PAGE_SIZE)
-            pa = shm.region.base
-            a1, a2 = pa >> 32, pa & 0xFFFFFFFF
-            a4, a5 = shm.cookie >> 32, shm.cookie & 0xFFFFFFFF
+        with contextlib.suppress(MemoryError):
+            if r1 <= PAGE_SIZE:
+                shm = _kernel_buffer(optee, PAGE_SIZE)
+                pa = shm.region.base
+                a1, a2 = pa >> 32, pa & 0xFFFFFFFF
+                a4, a5 = shm.cookie >> 32, shm.cookie & 0xFFFFFFFF
     elif r0 == smc_abi.OPTEE_SMC_RETURN_RPC_FREE:
         _free_kernel_buffer(optee, r1 << 32 | r2)
     else:
@@ -134,7 +146,14 @@ def _rpc_cmd(call: CallContext, cookie: int) -> None:
         log.warning("RPC refused: %s", e)
         return
     row = RPC_COMMANDS.get(arg.cmd)
-    ret = (row.handler if row else _to_supplicant)(call, arg)
+    try:
+        ret = (row.handler if row else _to_supplicant)(call, arg)
+    except MemoryError:
+        ret = gp.TEE_ERROR_OUT_OF_MEMORY
+    except Exception:
+        # The secure thread waits for an answer, whatever has happened to us.
+        log.exception("RPC %d failed inside the driver: this is a bug of optemu", arg.cmd)
+        ret = gp.TEE_ERROR_GENERIC
     arg.answer(ret)
 
 
@@ -151,17 +170,20 @@ def _notification(call: CallContext, arg: RpcArg) -> int:
     value = arg.single(_VALUE_IN)
     if value is None:
         return gp.TEE_ERROR_BAD_PARAMETERS
-    what, key, _ = value
+    what, key, timeout_ms = value
+    if key > call.optee.max_notification:
+        return gp.TEE_ERROR_BAD_PARAMETERS
     with call.optee.lock:
         event = call.optee.notifications.setdefault(key, threading.Event())
     if what == rpc_abi.OPTEE_RPC_NOTIFICATION_WAIT:
-        event.wait()
+        notified = event.wait(min(timeout_ms, 0xFFFFFFFF) / 1000 if timeout_ms else None)
         event.clear()
-    elif what == rpc_abi.OPTEE_RPC_NOTIFICATION_SEND:
+        # The kernel has no better word for a time that is over either.
+        return gp.TEE_SUCCESS if notified else gp.TEE_ERROR_BAD_PARAMETERS
+    if what == rpc_abi.OPTEE_RPC_NOTIFICATION_SEND:
         event.set()
-    else:
-        return gp.TEE_ERROR_BAD_PARAMETERS
-    return gp.TEE_SUCCESS
+        return gp.TEE_SUCCESS
+    return gp.TEE_ERROR_BAD_PARAMETERS
 
 
 def _suspend(call: CallContext, arg: RpcArg) -> int:
@@ -232,6 +254,24 @@ def _shm_free(call: CallContext, arg: RpcArg) -> int:
     return gp.TEE_SUCCESS
 
 
+def _rpmb_probe_reset(call: CallContext, arg: RpcArg) -> int:
+    """handle_rpc_func_rpmb_probe_reset: the kind of memory that frames would go in."""
+    if arg.single(_VALUE_OUT) is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    arg.set_param(0, _VALUE_OUT, rpc_abi.OPTEE_RPC_SHM_TYPE_KERNEL, 0, 0)
+    return gp.TEE_SUCCESS
+
+
+def _rpmb_probe_next(call: CallContext, arg: RpcArg) -> int:
+    """handle_rpc_func_rpmb_probe_next: the kernel has no RPMB device."""
+    return gp.TEE_ERROR_ITEM_NOT_FOUND if arg.types() == (_VALUE_OUT, _MEM_OUT) else gp.TEE_ERROR_BAD_PARAMETERS
+
+
+def _rpmb_frames(call: CallContext, arg: RpcArg) -> int:
+    """handle_rpc_func_rpmb_frames: the kernel has no RPMB device."""
+    return gp.TEE_ERROR_ITEM_NOT_FOUND if arg.types() == (_MEM_IN, _MEM_OUT) else gp.TEE_ERROR_BAD_PARAMETERS
+
+
 def _to_supplicant(call: CallContext, arg: RpcArg) -> int:
     """handle_rpc_supp_cmd: everything else is the supplicant's."""
     optee = call.optee
@@ -273,6 +313,9 @@ RPC_COMMANDS = {
         RpcCommand(rpc_abi.OPTEE_RPC_CMD_SUSPEND, "SUSPEND", _suspend),
         RpcCommand(rpc_abi.OPTEE_RPC_CMD_SHM_ALLOC, "SHM_ALLOC", _shm_alloc),
         RpcCommand(rpc_abi.OPTEE_RPC_CMD_SHM_FREE, "SHM_FREE", _shm_free),
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_RPMB_PROBE_RESET, "RPMB_PROBE_RESET", _rpmb_probe_reset),
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_RPMB_PROBE_NEXT, "RPMB_PROBE_NEXT", _rpmb_probe_next),
+        RpcCommand(rpc_abi.OPTEE_RPC_CMD_RPMB_FRAMES, "RPMB_FRAMES", _rpmb_frames),
         RpcCommand(rpc_abi.OPTEE_RPC_CMD_I2C_TRANSFER, "I2C_TRANSFER", lambda call, arg: gp.TEE_ERROR_NOT_SUPPORTED),
     )
 }

@@ -4,7 +4,7 @@ import errno
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from optemu.abi import tee_ioctl as ioc
@@ -21,11 +21,13 @@ _META = ioc.TEE_IOCTL_PARAM_ATTR_META | ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOU
 class Request:
     """struct optee_supp_req."""
 
-    __slots__ = ("done", "func", "params", "ret")
+    __slots__ = ("done", "func", "lender", "params", "ret")
 
-    def __init__(self, func: int, params: list[TeeParam]) -> None:
+    def __init__(self, func: int, params: list[TeeParam], lender: int) -> None:
         self.func = func
         self.params = params
+        self.lender = lender
+        """The OS thread that makes the request and will receive it itself; 0: one that waits in ``recv`` does."""
         self.ret = TEEC_ERROR_COMMUNICATION
         self.done = threading.Event()
 
@@ -35,14 +37,18 @@ class Supp:
 
     def __init__(self) -> None:
         self.ctx: TeeContext | None = None
-        self.lend: Callable[[], None] | None = None
-        """A supplicant in this process that serves on the thread of whoever asks; else one waits in ``recv``."""
+        self._lend: Callable[[], None] | None = None
+        self._lent: frozenset[int] = frozenset()
         self._cond = threading.Condition()
         self._queue: deque[Request] = deque()
         self._taken: dict[int, Request] = {}
         self._ids = itertools.count(1)
         self._sync_id = -1
         """The request of a supplicant that does not use meta parameters, and so takes one at a time."""
+
+    def lend(self, serve: Callable[[], None], funcs: Iterable[int]) -> None:
+        """A supplicant in this process: ``serve`` receives and answers one of ``funcs`` on the thread that asks."""
+        self._lend, self._lent = serve, frozenset(funcs)
 
     def open(self, ctx: "TeeContext") -> None:
         with self._cond:
@@ -55,7 +61,8 @@ class Supp:
         with self._cond:
             if self.ctx is not ctx:
                 return
-            self.ctx = None
+            self.ctx = self._lend = None
+            self._lent = frozenset()
             self._sync_id = -1
             abandoned = [*self._taken.values(), *self._queue]
             self._taken.clear()
@@ -71,13 +78,14 @@ class Supp:
 
     def thrd_req(self, func: int, params: list[TeeParam], gone: Callable[[], bool]) -> int:
         """optee_supp_thrd_req: ask the supplicant and wait; TEE_Result. ``gone`` says when nobody waits any more."""
-        request = Request(func, params)
         with self._cond:
+            serve = self._lend if func in self._lent else None
+            request = Request(func, params, threading.get_ident() if serve else 0)
             self._queue.append(request)
-            if self.lend is None:
+            if serve is None:
                 self._cond.notify()
-        if self.lend is not None:
-            self.lend()
+        if serve is not None:
+            serve()
         while not request.done.wait(0.1):
             if gone():
                 self._withdraw(request)
@@ -92,19 +100,31 @@ class Supp:
                 if taken is request:
                     del self._taken[number]
 
+    def _waiting(self) -> Request | None:
+        """The oldest request that this OS thread may receive: what it lends itself for, else what nobody does."""
+        me = threading.get_ident()
+        for lender in (me, 0):
+            for request in self._queue:
+                if request.lender == lender:
+                    return request
+        return None
+
     def recv(self, ctx: "TeeContext", params: list[TeeParam]) -> tuple[int, list[TeeParam]]:
         """optee_supp_recv: wait for a request: (func, parameters). OSError(EINVAL, EINTR)."""
         meta = 1 if params and params[0].attr == ioc.TEE_IOCTL_PARAM_ATTR_META else 0
         if any(p.attr not in (0, ioc.TEE_IOCTL_PARAM_ATTR_META) for p in params):
             raise OSError(errno.EINVAL, "parameters of SUPPL_RECV carry nothing in")
         with self._cond:
-            while not self._queue:
+            while True:
+                if self._sync_id >= 0:
+                    raise OSError(errno.EINVAL, "a request is under way; only one at a time without meta parameters")
+                request = self._waiting()
+                if request is not None:
+                    break
                 if ctx.gone_since or self.ctx is not ctx:
                     raise OSError(errno.EINTR, "")
                 self._cond.wait()
-            if not meta and self._sync_id >= 0:
-                raise OSError(errno.EINVAL, "a request is under way; only one at a time without meta parameters")
-            request = self._queue.popleft()
+            self._queue.remove(request)
             if len(params) - meta < len(request.params):
                 request.done.set()
                 raise OSError(errno.EINVAL, f"no room for {len(request.params)} parameters")
@@ -129,6 +149,7 @@ class Supp:
                 number, rest = params[0].a, params[1:]
             request = self._taken.get(number)
             if request is None:
+                self._sync_id = -1  # withdrawn meanwhile: with this answer the supplicant is free again
                 raise OSError(errno.ENOENT, f"nobody waits for an answer to request {number}")
             if len(rest) != len(request.params):
                 raise OSError(errno.EINVAL, f"{len(rest)} parameters answer {len(request.params)}")

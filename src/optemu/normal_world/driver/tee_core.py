@@ -11,14 +11,17 @@ from dataclasses import dataclass
 
 from optemu.abi import tee_ioctl as ioc
 from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_TMEM_INPUT
+from optemu.board.memory import PAGE_MASK
 from optemu.normal_world.driver import points
 from optemu.normal_world.driver.optee import MsgArg, Optee
 from optemu.normal_world.driver.params import MEMREFS, TeeParam
 from optemu.normal_world.driver.task import Task
-from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm
+from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm, keep_size
 
 log = logging.getLogger("optemu.driver")
 
+LOGIN_REE_KERNEL_MIN = 0x80000000
+LOGIN_REE_KERNEL_MAX = 0xBFFFFFFF
 CLIENT_DEVICE = "/dev/tee0"
 SUPPLICANT_DEVICE = "/dev/teepriv0"
 _ARG_HEAD = ioc.BUF_DATA.size
@@ -67,6 +70,9 @@ class TeeContext:
             if e.strerror:
                 log.info("%s of pid %d: %s", row.name, task.pid, e.strerror)
             rc = -(e.errno or errno.EIO)
+        except MemoryError as e:
+            log.info("%s of pid %d: %s", row.name, task.pid, e)
+            rc = -errno.ENOMEM
         except Exception:
             log.exception("%s failed inside the driver: this is a bug of optemu", row.name)
             rc = -errno.EIO
@@ -190,8 +196,9 @@ def _ioctl_shm_register_fd(ctx: TeeContext, arg: int, task: Task) -> int:
     ours = task.fetch_fd(fd)
     try:
         size = os.fstat(ours).st_size
-        if not 0 < size <= MAX_SHM_SIZE:
-            raise OSError(errno.EINVAL, f"descriptor {fd} has {size} bytes")
+        if not 0 < size <= MAX_SHM_SIZE or size & PAGE_MASK:
+            raise OSError(errno.EINVAL, f"descriptor {fd} has {size} bytes, not whole pages as a dma-buf")
+        keep_size(ours)
         region = ctx.optee.board.memory.allocate(size, secure=False, fd=ours)
     finally:
         os.close(ours)
@@ -278,6 +285,8 @@ def _ioctl_open_session(ctx: TeeContext, arg: int, task: Task) -> int:
     head = ioc.OPEN_SESSION_ARG.size
     buf_ptr, block, count = _read_arg(task, arg, head, head - 4)
     uuid, client_data, login, cancel_id, *_ = ioc.OPEN_SESSION_ARG.unpack_from(block)
+    if LOGIN_REE_KERNEL_MIN <= login <= LOGIN_REE_KERNEL_MAX:
+        raise OSError(errno.EPERM, "that login method is the kernel's own")
     params = _PARAMS[count].unpack_from(block, head)
     message, held = _params_from_user(ctx, params)
     try:
@@ -394,7 +403,7 @@ IOCTLS = {
         Ioctl(ioc.TEE_IOC_VERSION, "TEE_IOC_VERSION", _ioctl_version, None),
         Ioctl(ioc.TEE_IOC_SHM_ALLOC, "TEE_IOC_SHM_ALLOC", _ioctl_shm_alloc, None),
         Ioctl(ioc.TEE_IOC_SHM_REGISTER, "TEE_IOC_SHM_REGISTER", _ioctl_shm_register, None, "copied around calls"),
-        Ioctl(ioc.TEE_IOC_SHM_REGISTER_FD, "TEE_IOC_SHM_REGISTER_FD", _ioctl_shm_register_fd, None, "memfds"),
+        Ioctl(ioc.TEE_IOC_SHM_REGISTER_FD, "TEE_IOC_SHM_REGISTER_FD", _ioctl_shm_register_fd, None, "sealed memfds"),
         Ioctl(ioc.TEE_IOC_OPEN_SESSION, "TEE_IOC_OPEN_SESSION", _ioctl_open_session, False),
         Ioctl(ioc.TEE_IOC_INVOKE, "TEE_IOC_INVOKE", _ioctl_invoke, False),
         Ioctl(ioc.TEE_IOC_CANCEL, "TEE_IOC_CANCEL", _ioctl_cancel, False),

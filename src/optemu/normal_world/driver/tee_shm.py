@@ -1,6 +1,8 @@
 """Shared memory objects of the TEE subsystem. Mirrors drivers/tee/tee_shm.c and optee's page lists."""
 
 import ctypes
+import errno
+import fcntl
 import itertools
 import logging
 import os
@@ -89,9 +91,10 @@ class ShmPool:
             idle = self._idle.get((pid, size))
             if idle:
                 return idle.pop()
-        fd = os.memfd_create("optemu-shm", os.MFD_CLOEXEC)
+        fd = os.memfd_create("optemu-shm", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, size)
+            keep_size(fd)
             return self._memory.allocate(size, secure=False, fd=fd), fd
         except BaseException:
             os.close(fd)
@@ -133,6 +136,15 @@ class ShmPool:
     def give_page(self, page: tuple[Region, int]) -> None:
         with self._lock:
             self._pages.append(page)
+
+
+def keep_size(fd: int) -> None:
+    """Nobody may shorten the file: the kernel kills who touches a mapping that is cut off. OSError(EINVAL)."""
+    try:
+        if not fcntl.fcntl(fd, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    except OSError:
+        raise OSError(errno.EINVAL, "a file that can shrink cannot be shared: memfd with MFD_ALLOW_SEALING") from None
 
 
 def page_list_size(region: Region) -> int:

@@ -84,6 +84,14 @@ def exactly(params: list[Param], count: int) -> None:
         raise bad_parameters(f"{len(params)} parameters instead of {count}")
 
 
+def expect(params: list[Param], *attrs: int) -> list[Param]:
+    """``params``, which must have these types and be no more."""
+    seen = tuple(p.attr & abi.TEE_IOCTL_PARAM_ATTR_TYPE_MASK for p in params)
+    if seen != attrs:
+        raise bad_parameters(f"parameters of types {seen} instead of {attrs}")
+    return params
+
+
 def uuid_octets(param: Param) -> bytes:
     """The 16 octets of a UUID in a value's ``a`` and ``b``."""
     return _UUID.pack(param.a, param.b)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from optemu.abi import gp
+from optemu.abi import gp, isocket
 from optemu.abi import tee_ioctl as abi
 from optemu.errors import TeeError
 from optemu.normal_world.device import DeviceFile, Pin
@@ -20,7 +20,11 @@ from optemu.normal_world.supplicant.params import (
     decode,
     encode,
 )
+from optemu.normal_world.supplicant.plugins import Plugins
+from optemu.normal_world.supplicant.ree_fs import ReeFs
+from optemu.normal_world.supplicant.rpmb import Rpmb
 from optemu.normal_world.supplicant.shm import SharedMemory
+from optemu.normal_world.supplicant.sockets import Sockets
 from optemu.normal_world.supplicant.ta_load import DEFAULT_TA_DIRS, TaDirs, TaSearch
 from optemu.normal_world.supplicant.table import BY_CMD, POINTS, Row, point, unknown
 from optemu.trace import Tracer
@@ -30,12 +34,15 @@ log = logging.getLogger("optemu.normal_world")
 _ROOM = abi.SUPP_RECV_ARG.pack(0, RPC_NUM_PARAMS)
 # The first parameter says that we deal with meta parameters, that is with several requests at a time.
 _EMPTY_REQUEST = (_ROOM + abi.PARAM.pack(abi.TEE_IOCTL_PARAM_ATTR_META, 0, 0, 0)).ljust(REQUEST_SIZE, b"\0")
+# The secure world asks for what may not be there; whoever cares is told by its answer.
+_ORDINARY = (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_SHORT_BUFFER, isocket.TEE_ISOCKET_ERROR_TIMEOUT)
 
 
 class Supplicant:
     """Serves what the driver asks on the device that ``device_factory`` opens, ``/dev/teepriv0``.
 
-    TA images are looked for in ``ta_dirs`` in turn; ``clock`` is nanoseconds since 1970.
+    TA images are looked for in ``ta_dirs`` in turn; ``clock`` is nanoseconds since 1970. Files are kept in ``state``
+    (its ``tee`` is a board's /var/lib/tee), without it not at all; plugins are loaded from ``plugin_dir``.
     """
 
     def __init__(
@@ -44,8 +51,13 @@ class Supplicant:
         ta_dirs: Sequence[str | Path] = DEFAULT_TA_DIRS,
         clock: Callable[[], int] = time.time_ns,
         tracer: Tracer | None = None,
+        *,
+        state: Path | None = None,
+        plugin_dir: Path | None = None,
     ) -> None:
         self._tracer = tracer
+        self._state = state
+        self.plugins = Plugins(plugin_dir)
         self._device_factory = device_factory
         self.ta_dirs = TaDirs(ta_dirs, clock)
         self._services: Services | None = None
@@ -60,12 +72,9 @@ class Supplicant:
         """The last TA that no directory had, with the paths tried."""
         return self.ta_dirs.last_failure
 
-    def start(self, *, threads: bool = True) -> None:
-        """Open the device and receive. OSError when it cannot be opened or is not OP-TEE's.
-
-        Without ``threads`` nothing waits in the device: whoever makes a request lends its thread to ``serve_one``,
-        which saves two thread switches and changes nothing in what is said to the device.
-        """
+    def start(self) -> None:
+        """Load the plugins, open the device and receive. OSError when it cannot be opened or is not OP-TEE's."""
+        self.plugins.load_all()
         device = self._device_factory()
         try:
             gen_caps = _gen_caps(device)
@@ -73,13 +82,17 @@ class Supplicant:
             device.close()
             raise
         shm = SharedMemory(device, bool(gen_caps & abi.TEE_GEN_CAP_REG_MEM))
-        self._services = Services(device, shm, self.ta_dirs)
+        fs = ReeFs(self._state / "tee") if self._state is not None else None
+        self._services = Services(device, shm, self.ta_dirs, self._state, fs, Sockets(), self.plugins, Rpmb())
         self._stopping = False
-        if threads:
-            self._spawn(self._services)
+        self._spawn(self._services)
 
     def serve_one(self) -> None:
-        """Receive and answer one request that is there already."""
+        """Receive and answer one request that is there already and does not block.
+
+        Whoever makes it lends its thread: that saves two thread switches and changes nothing in what is said to
+        the device.
+        """
         services = self._services
         if services is None:
             return
@@ -102,8 +115,7 @@ class Supplicant:
         for pin in self._idle_blocks:
             services.device.unpin(pin)
         self._idle_blocks.clear()
-        services.device.close()
-        services.shm.close()
+        services.close()
         for thread in self._threads:
             thread.join(timeout=1)
         self._threads.clear()
@@ -187,7 +199,7 @@ class Supplicant:
         try:
             return row.handler(services, params)
         except TeeError as error:
-            log.warning("%s: %s", row.name, error)
+            log.log(logging.DEBUG if error.code in _ORDINARY else logging.WARNING, "%s: %s", row.name, error)
             return error.code
         except Exception:
             log.exception("%s failed, a defect of optemu; the TEE is told TEE_ERROR_GENERIC", row.name)

@@ -5,8 +5,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from optemu.abi import optee_rpc_cmd as rpc
-from optemu.normal_world.supplicant.handlers import Services, load_ta, shm_alloc, shm_free
+from optemu.normal_world.supplicant.handlers import (
+    Services,
+    fs,
+    ftrace,
+    gprof,
+    load_ta,
+    plugin,
+    rpmb,
+    shm_alloc,
+    shm_free,
+    socket,
+)
 from optemu.normal_world.supplicant.params import Param, uuid_octets
+from optemu.normal_world.supplicant.plugins import plugin_uuid
 from optemu.trace import EL, Point, World
 
 Handler = Callable[[Services, list[Param]], int]
@@ -17,7 +29,10 @@ Seen = Callable[[Param, Param], tuple[int | bytes, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``handler`` None: answered TEE_ERROR_NOT_SUPPORTED. ``args`` names what ``seen`` gives to the trace."""
+    """``handler`` None: answered TEE_ERROR_NOT_SUPPORTED. ``args`` names what ``seen`` gives to the trace.
+
+    What ``blocks`` waits for the world outside, and is never served on the thread of whoever asks.
+    """
 
     cmd: int
     name: str
@@ -25,6 +40,7 @@ class Row:
     note: str
     args: str = "a:u64 b:u64 c:u64"
     seen: Seen = lambda first, second: (first.a, first.b, first.c)
+    blocks: bool = False
 
 
 ROWS: Final = (
@@ -36,8 +52,21 @@ ROWS: Final = (
         "uuid:uuid size:u64",
         lambda uuid, image: (uuid_octets(uuid), image.b),
     ),
-    Row(rpc.OPTEE_RPC_CMD_RPMB, "OPTEE_RPC_CMD_RPMB", None, "frames of the eMMC RPMB partition"),
-    Row(rpc.OPTEE_RPC_CMD_FS, "OPTEE_RPC_CMD_FS", None, "files of the REE file system"),
+    Row(
+        rpc.OPTEE_RPC_CMD_RPMB,
+        "OPTEE_RPC_CMD_RPMB",
+        rpmb,
+        "frames of the eMMC's RPMB partition; there is no device yet",
+        "request:size response:size",
+        lambda request, response: (request.b, response.b),
+    ),
+    Row(
+        rpc.OPTEE_RPC_CMD_FS,
+        "OPTEE_RPC_CMD_FS",
+        fs,
+        "files of the REE file system",
+        "op:rpc_fs file:u64 offset:u64",
+    ),
     Row(
         rpc.OPTEE_RPC_CMD_SHM_ALLOC,
         "OPTEE_RPC_CMD_SHM_ALLOC",
@@ -54,16 +83,46 @@ ROWS: Final = (
         "shm:u64",
         lambda shm, _: (shm.b,),
     ),
-    Row(rpc.OPTEE_RPC_CMD_GPROF, "OPTEE_RPC_CMD_GPROF", None, "profiles of TAs"),
-    Row(rpc.OPTEE_RPC_CMD_SOCKET, "OPTEE_RPC_CMD_SOCKET", None, "TCP and UDP for TAs"),
-    Row(rpc.OPTEE_RPC_CMD_FTRACE, "OPTEE_RPC_CMD_FTRACE", None, "function traces of TAs"),
-    Row(rpc.OPTEE_RPC_CMD_SUPP_PLUGIN, "OPTEE_RPC_CMD_SUPP_PLUGIN", None, "plugins of the supplicant"),
+    Row(
+        rpc.OPTEE_RPC_CMD_GPROF,
+        "OPTEE_RPC_CMD_GPROF",
+        gprof,
+        "profiles of TAs",
+        "file:u64",
+        lambda request, _: (request.a,),
+    ),
+    Row(
+        rpc.OPTEE_RPC_CMD_SOCKET,
+        "OPTEE_RPC_CMD_SOCKET",
+        socket,
+        "TCP and UDP for TAs",
+        "op:rpc_socket instance:u64 handle:u64",
+        blocks=True,
+    ),
+    Row(
+        rpc.OPTEE_RPC_CMD_FTRACE,
+        "OPTEE_RPC_CMD_FTRACE",
+        ftrace,
+        "function traces of TAs",
+        "file:u64",
+        lambda request, _: (request.a,),
+    ),
+    Row(
+        rpc.OPTEE_RPC_CMD_SUPP_PLUGIN,
+        "OPTEE_RPC_CMD_SUPP_PLUGIN",
+        plugin,
+        "plugins of the supplicant",
+        "uuid:uuid cmd:u64",
+        lambda request, rest: (plugin_uuid(request, rest), rest.c),
+        blocks=True,
+    ),
 )
 BY_CMD: Final = {row.cmd: row for row in ROWS}
 
 
 def point(row: Row) -> Point:
-    return Point(row.name, World.NORMAL, EL.EL0, "supplicant", args=row.args, result="ret:tee_result")
+    where, upstream = "supplicant/table.py ROWS", "tee-supplicant/src/tee_supplicant.c"
+    return Point(row.name, World.NORMAL, EL.EL0, "supplicant", row.args, "ret:tee_result", where, upstream)
 
 
 POINTS: Final = {row.cmd: point(row) for row in ROWS}

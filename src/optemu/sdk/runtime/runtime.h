@@ -9,6 +9,16 @@
 #include <user_ta_header.h>
 #include <utee_types.h>
 
+static inline bool __utee_is_memref(uint32_t type)
+{
+	return type >= TEE_PARAM_TYPE_MEMREF_INPUT && type <= TEE_PARAM_TYPE_MEMREF_INOUT;
+}
+
+static inline bool __utee_is_value(uint32_t type)
+{
+	return type >= TEE_PARAM_TYPE_VALUE_INPUT && type <= TEE_PARAM_TYPE_VALUE_INOUT;
+}
+
 /* --- heap.c --- */
 struct heap_block;
 
@@ -46,7 +56,16 @@ extern const size_t __ta_no_share_heap_size;
 /* --- utee_entry.c --- */
 TEE_Result __utee_entry(unsigned long func, unsigned long session_id, struct utee_params *up,
 			unsigned long cmd_id);
+
+/* --- tee_api_session.c --- */
 void __utee_to_params(struct utee_params *up, uint32_t types, const TEE_Param params[TEE_NUM_PARAMS]);
+TEE_Result __utee_invoke_system_pta(uint32_t cmd, uint32_t types, TEE_Param params[TEE_NUM_PARAMS]);
+
+/* --- modules.c --- */
+/* Both take what is new since they were last called. */
+void __utee_tcb_init(void);
+void __utee_call_elf_init_fn(void);
+void __utee_call_elf_fini_fn(void);
 
 /* --- tee_api.c: annotation checks; a TA that breaks one of them panics --- */
 void __utee_check(uint32_t flags, const void *buf, size_t len);

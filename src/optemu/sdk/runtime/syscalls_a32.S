@@ -45,18 +45,6 @@ _utee_panic:
 	.fnend
 	.size _utee_panic, . - _utee_panic
 
-/* The bottom of the call stack: unwinders stop here. */
-	.section .text.__ta_entry, "ax", %progbits
-	.balign 4
-	.globl __ta_entry
-	.type __ta_entry, %function
-__ta_entry:
-	.fnstart
-	.cantunwind
-	bl	__ta_entry_c
-	.fnend
-	.size __ta_entry, . - __ta_entry
-
 /* Unwind tables refer to the personality routines of C++; unwinding here is the core's affair. */
 	.section .text.__aeabi_unwind_cpp_pr, "ax", %progbits
 	.balign 4

@@ -1,5 +1,17 @@
 /* AArch64: number in x8, arguments already where the call put them. */
 
+#ifdef __ARM_FEATURE_BTI_DEFAULT
+#define BTI_C bti c
+	.pushsection .note.gnu.property, "a"
+	.balign 8
+	.word 4, 16, 5
+	.asciz "GNU"
+	.word 0xc0000000, 4, 1, 0
+	.popsection
+#else
+#define BTI_C
+#endif
+
 	.macro UTEE_SYSCALL name, number, args
 	.section .text.\name, "ax", %progbits
 	.balign 4
@@ -7,6 +19,7 @@
 	.type \name, %function
 \name:
 	.cfi_startproc
+	BTI_C
 	mov	x8, #\number
 	svc	#0
 	ret
@@ -23,6 +36,7 @@
 	.type _utee_panic, %function
 _utee_panic:
 	.cfi_startproc
+	BTI_C
 	stp	x29, x30, [sp, #-16]!
 	.cfi_def_cfa_offset 16
 	.cfi_offset x29, -16

@@ -10,6 +10,9 @@
 #define NULL_SIZED ((void *)1)
 #define NULL_SIZED_NO_SHARE ((void *)2)
 
+uint32_t ta_param_types;
+TEE_Param ta_params[TEE_NUM_PARAMS];
+
 static const void *instance_data;
 
 /* --- panic --- */

@@ -19,9 +19,23 @@ struct outgoing {
 	size_t buf_len;
 };
 
-static bool is_memref(uint32_t type)
+void __utee_to_params(struct utee_params *up, uint32_t types, const TEE_Param params[TEE_NUM_PARAMS])
 {
-	return type >= TEE_PARAM_TYPE_MEMREF_INPUT && type <= TEE_PARAM_TYPE_MEMREF_INOUT;
+	size_t n = 0;
+
+	memset(up, 0, sizeof(*up));
+	up->types = types;
+	for (n = 0; n < TEE_NUM_PARAMS; n++) {
+		uint32_t type = TEE_PARAM_TYPE_GET(types, n);
+
+		if (__utee_is_value(type)) {
+			up->vals[n * 2] = params[n].value.a;
+			up->vals[n * 2 + 1] = params[n].value.b;
+		} else if (__utee_is_memref(type)) {
+			up->vals[n * 2] = (uintptr_t)params[n].memref.buffer;
+			up->vals[n * 2 + 1] = params[n].memref.size;
+		}
+	}
 }
 
 static size_t rounded(size_t size)
@@ -55,7 +69,7 @@ static void check_params(uint32_t types, TEE_Param params[TEE_NUM_PARAMS])
 		__utee_check(TEE_MEMORY_ACCESS_READ | TEE_MEMORY_ACCESS_WRITE, params,
 			     sizeof(TEE_Param) * TEE_NUM_PARAMS);
 	for (n = 0; n < TEE_NUM_PARAMS; n++)
-		if (is_memref(TEE_PARAM_TYPE_GET(types, n)))
+		if (__utee_is_memref(TEE_PARAM_TYPE_GET(types, n)))
 			check_memref(TEE_PARAM_TYPE_GET(types, n), params + n);
 }
 
@@ -67,7 +81,7 @@ static TEE_Result copy_private(struct outgoing *o, uint32_t types, const TEE_Par
 	size_t n = 0;
 
 	for (n = 0; n < TEE_NUM_PARAMS; n++) {
-		if (!is_memref(TEE_PARAM_TYPE_GET(types, n)) || !is_private(params + n))
+		if (!__utee_is_memref(TEE_PARAM_TYPE_GET(types, n)) || !is_private(params + n))
 			continue;
 		private[n] = true;
 		if (ADD_OVERFLOW(o->buf_len, rounded(params[n].memref.size), &o->buf_len))
@@ -193,7 +207,7 @@ TEE_Result TEE_InvokeTACommand(TEE_TASessionHandle session, uint32_t cancellatio
 	return res;
 }
 
-static TEE_Result invoke_system_pta(uint32_t cmd, uint32_t types, TEE_Param params[TEE_NUM_PARAMS])
+TEE_Result __utee_invoke_system_pta(uint32_t cmd, uint32_t types, TEE_Param params[TEE_NUM_PARAMS])
 {
 	static const TEE_UUID uuid = PTA_SYSTEM_UUID;
 	static TEE_TASessionHandle session = TEE_HANDLE_NULL;
@@ -216,7 +230,7 @@ void *tee_map_zi(size_t len, uint32_t flags)
 	if (params[0].value.a != len || (flags & ~(uint32_t)TEE_MEMORY_ACCESS_ANY_OWNER))
 		return NULL;
 	params[0].value.b = flags ? PTA_SYSTEM_MAP_FLAG_SHAREABLE : 0;
-	if (invoke_system_pta(PTA_SYSTEM_MAP_ZI, types, params))
+	if (__utee_invoke_system_pta(PTA_SYSTEM_MAP_ZI, types, params))
 		return NULL;
 	return (void *)(uintptr_t)(SHIFT_U64(params[1].value.a, 32) | params[1].value.b);
 }
@@ -232,5 +246,5 @@ TEE_Result tee_unmap(void *buf, size_t len)
 		return TEE_ERROR_BAD_PARAMETERS;
 	params[1].value.a = (uint32_t)((uint64_t)(uintptr_t)buf >> 32);
 	params[1].value.b = (uint32_t)(uintptr_t)buf;
-	return invoke_system_pta(PTA_SYSTEM_UNMAP, types, params);
+	return __utee_invoke_system_pta(PTA_SYSTEM_UNMAP, types, params);
 }

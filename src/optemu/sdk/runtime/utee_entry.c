@@ -13,22 +13,12 @@ struct ta_session {
 
 static struct ta_session *ta_sessions;
 
-uint32_t ta_param_types;
-TEE_Param ta_params[TEE_NUM_PARAMS];
-
-typedef void (*init_fn)(void);
-/* Set by the linker script. */
-extern const init_fn __init_array_start[], __init_array_end[];
-extern const init_fn __fini_array_start[], __fini_array_end[];
-
 static void runtime_init(void)
 {
-	const init_fn *fn = NULL;
-
 	heap_init(&ta_malloc_heap, ta_heap, ta_heap_size);
 	heap_init(&ta_no_share_malloc_heap, __ta_no_share_heap, __ta_no_share_heap_size);
-	for (fn = __init_array_start; fn < __init_array_end; fn++)
-		(*fn)();
+	__utee_tcb_init();
+	__utee_call_elf_init_fn();
 }
 
 /* Before the first session; TA_CreateEntryPoint() is tried again by the next one if it fails. */
@@ -50,11 +40,8 @@ static TEE_Result init_instance(void)
 /* After the last session, if the core will not keep the instance. */
 static void uninit_instance(void)
 {
-	const init_fn *fn = NULL;
-
 	TA_DestroyEntryPoint();
-	for (fn = __fini_array_end; fn > __fini_array_start;)
-		(*--fn)();
+	__utee_call_elf_fini_fn();
 }
 
 static bool is_kept_alive(void)
@@ -105,35 +92,6 @@ static void remove_session(struct ta_session *s)
 		uninit_instance();
 }
 
-static bool is_memref(uint32_t type)
-{
-	return type >= TEE_PARAM_TYPE_MEMREF_INPUT && type <= TEE_PARAM_TYPE_MEMREF_INOUT;
-}
-
-static bool is_value(uint32_t type)
-{
-	return type >= TEE_PARAM_TYPE_VALUE_INPUT && type <= TEE_PARAM_TYPE_VALUE_INOUT;
-}
-
-void __utee_to_params(struct utee_params *up, uint32_t types, const TEE_Param params[TEE_NUM_PARAMS])
-{
-	size_t n = 0;
-
-	memset(up, 0, sizeof(*up));
-	up->types = types;
-	for (n = 0; n < TEE_NUM_PARAMS; n++) {
-		uint32_t type = TEE_PARAM_TYPE_GET(types, n);
-
-		if (is_value(type)) {
-			up->vals[n * 2] = params[n].value.a;
-			up->vals[n * 2 + 1] = params[n].value.b;
-		} else if (is_memref(type)) {
-			up->vals[n * 2] = (uintptr_t)params[n].memref.buffer;
-			up->vals[n * 2 + 1] = params[n].memref.size;
-		}
-	}
-}
-
 static uint32_t from_utee_params(TEE_Param params[TEE_NUM_PARAMS], const struct utee_params *up)
 {
 	uint32_t types = (uint32_t)up->types;
@@ -143,10 +101,10 @@ static uint32_t from_utee_params(TEE_Param params[TEE_NUM_PARAMS], const struct 
 	for (n = 0; n < TEE_NUM_PARAMS; n++) {
 		uint32_t type = TEE_PARAM_TYPE_GET(types, n);
 
-		if (is_value(type)) {
+		if (__utee_is_value(type)) {
 			params[n].value.a = (uint32_t)up->vals[n * 2];
 			params[n].value.b = (uint32_t)up->vals[n * 2 + 1];
-		} else if (is_memref(type)) {
+		} else if (__utee_is_memref(type)) {
 			params[n].memref.buffer = (void *)(uintptr_t)up->vals[n * 2];
 			params[n].memref.size = (size_t)up->vals[n * 2 + 1];
 		}

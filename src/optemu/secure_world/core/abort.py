@@ -1,14 +1,19 @@
 """What is said of a TA that dies. Mirrors core/kernel/abort.c and ldelf's dump of a TA's state."""
 
 import logging
+import struct
 from typing import TYPE_CHECKING
 
 from optemu.abi import gp
-from optemu.errors import TaPanic
+from optemu.abi.elf import PT_ARM_EXIDX
+from optemu.abi.syscalls import TEE_SCN_PANIC
+from optemu.errors import TaPanic, TeeError
+from optemu.secure_world.core.vm import DATA, DL, TEXT, VmRegion
 from optemu.secure_world.cpu import Stop
 from optemu.secure_world.ldelf.dump import DumpRegion, abort_lines, state_lines
 
 if TYPE_CHECKING:
+    from optemu.secure_world.core.ta_image import TaInstance
     from optemu.secure_world.core.user_ta import UserTaCtx
 
 log = logging.getLogger("optemu.ta")
@@ -21,11 +26,37 @@ _ABORTS = {
     Stop.CRASH: "crash",
 }
 
+_NO_SUCH = "undefined instruction"
+_UNDEFINED = {0x0D: "indirect branch to what is no target of one (BTI)"}
+"""By exception class, where there is more to say."""
+
 
 def report_panic(ta: "UserTaCtx", panic: TaPanic) -> None:
     """A TA panicked, by itself or because the core made it."""
+    assert ta.instance is not None
     lines = ["", f"TA panicked with code 0x{panic.code:x}" + (f" ({panic.message})" if panic.message else "")]
-    _report(ta, lines)
+    _report(ta, lines, ta.instance.cpu.registers() | _pushed_by_panic(ta.instance))
+
+
+_A32_PUSHED = ("pc", *(f"r{n}" for n in range(12)), "lr")
+
+
+def _pushed_by_panic(instance: "TaInstance") -> dict[str, int]:
+    """Registers as _utee_panic() found them, which it pushed for us (scall_save_panic_stack); none for other panics."""
+    cpu = instance.cpu
+    if cpu.number != TEE_SCN_PANIC:
+        return {}
+    at = cpu.args[1]
+    try:
+        if instance.elf.arch == "aarch64":
+            return dict(
+                zip(("x29", "pc"), struct.unpack("<2Q", instance.space.copy_from_user_private(at, 16)), strict=True)
+            )
+        pushed = struct.unpack("<14I", instance.space.copy_from_user_private(at, 56))
+        return dict(zip(_A32_PUSHED, pushed, strict=True)) | {"sp": at}
+    except TeeError:
+        log.error("Can't unwind invalid user stack 0x%x", at)
+        return {}
 
 
 def report_abort(ta: "UserTaCtx", stop: Stop) -> None:
@@ -39,23 +70,33 @@ def report_abort(ta: "UserTaCtx", stop: Stop) -> None:
     elif stop == Stop.DATA_ABORT:
         why = f"write permission fault, {region.label}" if not region.prot & 2 else "permission fault"
     else:
-        why = "permission fault" if stop == Stop.PREFETCH_ABORT else "undefined instruction"
+        why = "permission fault" if stop == Stop.PREFETCH_ABORT else _UNDEFINED.get(cpu.syndrome >> 26, _NO_SUCH)
     regs = cpu.registers()
-    _report(ta, abort_lines(_ABORTS[stop], address, why, regs, ta.instance.image.elf.arch))
+    _report(ta, abort_lines(_ABORTS[stop], address, why, regs, ta.instance.image.elf.arch), regs)
 
 
-def _report(ta: "UserTaCtx", head: list[str]) -> None:
+def _report(ta: "UserTaCtx", head: list[str], regs: dict[str, int]) -> None:
     instance = ta.instance
     assert instance is not None
-    regions = [DumpRegion(r.va, r.pa, r.size, r.flags(), r.label) for r in instance.space.regions]
-    elf = instance.image.elf
+    elf = instance.elf
+
+    def label(r: VmRegion) -> str:
+        """The number of the image it belongs to, or else what it is; the loader's own pages are in no image."""
+        image = next((str(n) for n, m in enumerate(elf.modules) if m.base <= r.va < m.end), None)
+        return image or ("ldelf" if r.label in (TEXT, DATA, DL) else r.label)
+
+    regions = [DumpRegion(r.va, r.pa, r.size, r.flags(), label(r)) for r in instance.space.regions]
 
     def read(va: int, size: int) -> bytes | None:
         view = instance.space.view(va, size)
         return bytes(view) if view is not None else None
 
-    lines = head + state_lines(
-        elf.arch, gp.uuid_str(ta.uuid), regions, [(gp.uuid_str(ta.uuid), elf.base)], instance.cpu.registers(), read
-    )
+    def find_exidx(pc: int) -> tuple[int, int] | None:
+        found = next((m for m in elf.modules if m.base <= pc < m.end), None)
+        table = found.header(PT_ARM_EXIDX) if found else None
+        return (found.base + table.p_vaddr, table.p_filesz) if found and table else None
+
+    modules = [(gp.uuid_str(m.uuid), m.base) for m in elf.modules]
+    lines = head + state_lines(elf.arch, gp.uuid_str(ta.uuid), regions, modules, regs, read, find_exidx)
     for line in lines:
         log.error("%s", line)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from optemu.abi import optee_msg
 from optemu.abi import optee_smc as smc
-from optemu.secure_world.core.notif import NOTIF_ASYNC_VALUE_MAX
+from optemu.secure_world.core.notif import NOTIF_SYNC_VALUE_BASE
 from optemu.secure_world.core.thread import THREAD_RPC_MAX_NUM_PARAMS, Registers
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def _exchange_capabilities(tee: "Tee", regs: Registers) -> Results:
         | smc.OPTEE_SMC_SEC_CAP_ASYNC_NOTIF
         | smc.OPTEE_SMC_SEC_CAP_RPC_ARG
     )
-    return (smc.OPTEE_SMC_RETURN_OK, caps, NOTIF_ASYNC_VALUE_MAX, THREAD_RPC_MAX_NUM_PARAMS)
+    # NOTIF_VALUE_MAX: each secure thread may wait for a notification of its own.
+    notif_value_max = NOTIF_SYNC_VALUE_BASE + tee.threads.count
+    return (smc.OPTEE_SMC_RETURN_OK, caps, notif_value_max, THREAD_RPC_MAX_NUM_PARAMS)
 
 
 def _shm_config(tee: "Tee", regs: Registers) -> Results:

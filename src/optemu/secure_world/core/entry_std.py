@@ -197,10 +197,12 @@ def entry_invoke_command(tee: "Tee", message: Message) -> None:
         if session is None:
             log.error("INVOKE_COMMAND refused: no session %d", session_id)
         else:
-            ret, origin = tee.manager.invoke_command(
-                message.thread, session, NSAPP_IDENTITY, gp.TEE_TIMEOUT_INFINITE, func, params
-            )
-            tee.manager.put_session(message.thread, session)
+            try:
+                ret, origin = tee.manager.invoke_command(
+                    message.thread, session, NSAPP_IDENTITY, gp.TEE_TIMEOUT_INFINITE, func, params
+                )
+            finally:
+                tee.manager.put_session(message.thread, session)
             copy_out_params(message, 0, params)
     except TeeError as e:
         log.error("INVOKE_COMMAND refused: %s", e)

@@ -58,6 +58,15 @@ class Mobj:
             at -= run.size
         return None
 
+    def get_pa(self, offset: int) -> tuple[int, bool]:
+        """Physical address of the byte at ``offset``, and whether that is secure memory."""
+        at = self.page_offset + offset
+        for run in self.runs:
+            if at < run.size:
+                return run.pa + at, run.region.secure
+            at -= run.size
+        return self.runs[-1].pa + self.runs[-1].size, self.runs[-1].region.secure
+
     def spans(self, offset: int, size: int) -> Iterator[memoryview]:
         """The bytes at ``offset``, in as many views as it takes. The caller has checked the range."""
         at = self.page_offset + offset

@@ -1,4 +1,4 @@
-"""Waiting in the secure world. Mirrors core/kernel/wait_queue.c and the condition variables of core/kernel/mutex.c.
+"""Waiting in the secure world. Mirrors core/kernel/wait_queue.c and core/kernel/mutex.c.
 
 A secure thread that must wait leaves the core to the normal world: it asks by RPC to be woken by its number
 (OPTEE_RPC_CMD_NOTIFICATION), and whoever wakes it asks by RPC as well. Critical sections are short and never
@@ -59,3 +59,45 @@ def wake(thread: Sleeper, woken: list[Sleeper]) -> None:
     """Without the lock: wake those that ``take`` chose."""
     for other in woken:
         thread.wake(other)
+
+
+class Mutex:
+    """struct mutex: held by one writer, or by any number of readers."""
+
+    __slots__ = ("_free", "_lock", "_state")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free = Condvar()
+        self._state = 0
+        """How many readers hold it; -1 for a writer."""
+
+    def lock(self, thread: Sleeper) -> None:
+        """mutex_lock."""
+        with self._lock:
+            while self._state:
+                self._free.wait(thread, self._lock)
+            self._state = -1
+
+    def unlock(self, thread: Sleeper) -> None:
+        """mutex_unlock."""
+        with self._lock:
+            assert self._state == -1, "no writer holds the mutex"
+            self._state = 0
+            woken = self._free.take(everyone=True)
+        wake(thread, woken)
+
+    def read_lock(self, thread: Sleeper) -> None:
+        """mutex_read_lock."""
+        with self._lock:
+            while self._state < 0:
+                self._free.wait(thread, self._lock)
+            self._state += 1
+
+    def read_unlock(self, thread: Sleeper) -> None:
+        """mutex_read_unlock."""
+        with self._lock:
+            assert self._state > 0, "no reader holds the mutex"
+            self._state -= 1
+            woken = [] if self._state else self._free.take(everyone=True)
+        wake(thread, woken)

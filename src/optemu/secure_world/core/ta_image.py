@@ -7,13 +7,14 @@ engine that keeps its translations when the memory is set back.
 
 import ctypes
 import mmap
+from collections.abc import Callable
 
 from optemu.abi import gp
 from optemu.board.memory import PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
-from optemu.secure_world.core.vm import AddressSpace
+from optemu.secure_world.core.vm import DATA, DL, MAP_BASE, TEXT, AddressSpace
 from optemu.secure_world.cpu import Cpu, Prot, engine
-from optemu.secure_world.ldelf import ElfImage, Segment, load
+from optemu.secure_world.ldelf import ElfImage, Module, Segment, dlopen, link, place
 
 STACK_TOP = 0x4000_0000
 LOAD_BASE = 0x4010_0000
@@ -28,11 +29,13 @@ class TaInstance:
 
     def __init__(self, image: "TaImage", memory: PhysicalMemory) -> None:
         self.image = image
+        self.elf = image.elf
+        """What is loaded: the image, and the libraries that the TA has opened since."""
         self.memory = memory
-        self.cpu: Cpu = engine(image.elf.arch)
-        self.space = AddressSpace(self.cpu)
         self.stack_size = image.stack_size
         self.region: Region = memory.allocate(self.stack_size + image.writable_size, secure=True)
+        self.cpu: Cpu = engine(image.elf.arch, image.new_key())
+        self.space = AddressSpace(self.cpu)
         self._map()
         self.reset()
         self._fresh = self.cpu.save()
@@ -44,17 +47,18 @@ class TaInstance:
         read_only_at = 0
         for segment in image.elf.segments:
             if segment.writable:
-                space.map(segment.va, self.region, writable_at, segment.size, Prot(segment.prot), "data")
+                space.map(segment.va, self.region, writable_at, segment.size, Prot(segment.prot), DATA)
                 writable_at += segment.size
             else:
                 assert image.read_only is not None
-                space.map(segment.va, image.read_only, read_only_at, segment.size, Prot(segment.prot), "text")
+                space.map(segment.va, image.read_only, read_only_at, segment.size, Prot(segment.prot), TEXT)
                 read_only_at += segment.size
 
     def reset(self) -> None:
         """Memory as the image has it, registers as at power-on, no parameters."""
         self.space.clean_param()
-        self.space.unmap_all_zi(self.memory)
+        self.space.unmap_added(self.memory)
+        self.elf = self.image.elf
         if self.region.size > _LARGE:
             # Untouched pages stay untouched: the kernel takes the others back.
             self.region.mem.madvise(mmap.MADV_DONTNEED)
@@ -62,15 +66,40 @@ class TaInstance:
             ctypes.memset(self.region.host, 0, self.region.size)
         at = self.stack_size
         for segment in self.image.writable:
-            self.region.view[at : at + len(segment.data)] = segment.data
+            segment.store(self.region.view[at : at + segment.size])
             at += segment.size
         self.cpu.clear_stop()
+
+    def dlopen(self, libraries: list[Module], gap: Callable[[], int]) -> None:
+        """Add ``libraries`` to the TA, until it is reset. TeeError leaves everything as it was."""
+        place(libraries, max(r.end for r in self.space.regions if r.va < MAP_BASE), gap)
+        elf, segments, patches = dlopen(self.elf, libraries, self.space.copy_from_user_private)
+        if segments[-1].va + segments[-1].size > MAP_BASE:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "no addresses left for another library")
+        for segment, region in zip(segments, self._allocate(segments), strict=True):
+            segment.store(region.view)
+            self.space.map(segment.va, region, 0, segment.size, Prot(segment.prot), DL)
+        for va, data in patches:
+            self.space.copy_to_user_private(va, data)
+        self.elf = elf
+
+    def _allocate(self, segments: list[Segment]) -> list[Region]:
+        """Memory for each of ``segments``, or none at all."""
+        regions: list[Region] = []
+        try:
+            regions += (self.memory.allocate(segment.size, secure=True) for segment in segments)
+        except MemoryError as e:
+            for region in regions:
+                self.memory.free(region)
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
+        return regions
 
     def recycle(self) -> None:
         self.reset()
         self.cpu.restore(self._fresh)
 
     def close(self) -> None:
+        self.space.unmap_added(self.memory)
         self.cpu.close()
         self.memory.free(self.region)
 
@@ -78,8 +107,12 @@ class TaInstance:
 class TaImage:
     """A verified image: relocated once, and the instances of it that wait to be used again."""
 
-    def __init__(self, elf: ElfImage, memory: PhysicalMemory) -> None:
+    def __init__(
+        self, elf: ElfImage, memory: PhysicalMemory, new_key: Callable[[], bytes | None] = lambda: None
+    ) -> None:
         self.elf = elf
+        self.new_key = new_key
+        """Gives the pointer authentication key of an instance, None when it has none."""
         self._memory = memory
         self.stack_size = round_up(max(elf.ta_head.stack_size, 1))
         self.writable: list[Segment] = [s for s in elf.segments if s.writable]
@@ -96,7 +129,7 @@ class TaImage:
         region = self._memory.allocate(sum(s.size for s in segments), secure=True)
         at = 0
         for segment in segments:
-            region.view[at : at + len(segment.data)] = segment.data
+            segment.store(region.view[at : at + segment.size])
             at += segment.size
         return region
 
@@ -127,6 +160,10 @@ class TaImage:
         return len(self._idle)
 
 
-def parse(image: bytes) -> ElfImage:
-    """ldelf's work on a verified payload: map and relocate. TeeError says what is wrong with the ELF file."""
-    return load(image, LOAD_BASE)
+def load_modules(modules: list[Module], gap: Callable[[], int]) -> ElfImage:
+    """ldelf's work on verified payloads, the TA's first: place and relocate. TeeError says what is wrong with them."""
+    place(modules, LOAD_BASE, gap)
+    elf = link(modules)
+    if elf.segments[-1].va + elf.segments[-1].size > MAP_BASE:
+        raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the TA and its libraries exceed the address space")
+    return elf

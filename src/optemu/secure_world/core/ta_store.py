@@ -1,11 +1,14 @@
-"""Where TA images come from. Mirrors core/kernel/ree_fs_ta.c (buffered).
+"""Where TAs and their libraries come from. Mirrors core/kernel/ts_store.h, early_ta.c and ree_fs_ta.c (buffered).
 
-The image is asked for in two steps, its size first and then its bytes into shared memory; it is copied into
-secure memory before anything is looked at, and every decision is made on that copy.
+An image from the normal world is asked for in two steps, its size first and then its bytes into shared memory; it is
+copied into secure memory before anything is looked at, and every decision is made on that copy.
 """
 
+import hashlib
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from optemu.abi import gp
 from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_RMEM_OUTPUT, OPTEE_MSG_ATTR_TYPE_VALUE_INPUT
@@ -51,7 +54,38 @@ def _check(ret: int, uuid: bytes) -> None:
         raise TeeError(ret, f"tee-supplicant cannot load {gp.uuid_str(uuid)}.ta: {gp.result_name(ret)}")
 
 
-def ree_fs_ta_open(tee: "Tee", thread: Thread, uuid: bytes) -> bytes:
+@dataclass(frozen=True, slots=True)
+class TaBinary:
+    """An ELF file that a store vouches for; binaries with the same ``tag`` are the same (file_get_by_tag)."""
+
+    tag: bytes
+    payload: memoryview | bytes
+
+
+def early_tas(images: Mapping[bytes, memoryview]) -> dict[bytes, TaBinary]:
+    """The TAs linked into the core, by UUID (early_ta_init)."""
+    return {uuid: TaBinary(hashlib.sha256(image).digest(), image) for uuid, image in images.items()}
+
+
+def early_ta_open(tee: "Tee", thread: Thread, uuid: bytes) -> TaBinary:
+    """A TA linked into the core, and so as trusted as the core is."""
+    ta = tee.early_tas.get(uuid)
+    if ta is None:
+        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND)
+    if tee.trace.on:
+        tee.trace.enter(points.EARLY_TA_OPEN, uuid)
+        tee.trace.exit(points.EARLY_TA_OPEN, gp.TEE_SUCCESS, len(ta.payload))
+    return ta
+
+
+def ree_fs_ta_open(tee: "Tee", thread: Thread, uuid: bytes) -> TaBinary:
+    """From the normal world's file system, and believed."""
+    signed = tee.verify(_ree_fs_image(tee, thread, uuid), uuid)
+    # Here check_update_version() will compare the signed versions with those in secure storage.
+    return TaBinary(signed.hash, signed.payload)
+
+
+def _ree_fs_image(tee: "Tee", thread: Thread, uuid: bytes) -> bytes:
     """The image of ``uuid`` from the normal world's file system, in secure memory and not yet believed."""
     trace = tee.trace
     if trace.on:
@@ -65,3 +99,37 @@ def ree_fs_ta_open(tee: "Tee", thread: Thread, uuid: bytes) -> bytes:
     if trace.on:
         trace.exit(points.STORE_OPEN, gp.TEE_SUCCESS, len(image))
     return image
+
+
+@dataclass(frozen=True, slots=True)
+class TaStore:
+    """A row of the table of stores (struct ts_store_ops)."""
+
+    priority: int
+    description: str
+    open: Callable[["Tee", Thread, bytes], TaBinary]
+
+
+# Upstream's REGISTER_TA_STORE; its third, "Secure Storage TA" with priority 4, needs secure storage.
+TA_STORES: Final = (
+    TaStore(2, "early TA", early_ta_open),
+    TaStore(9, "REE [buffered]", ree_fs_ta_open),
+)
+_LOOK_ON: Final = (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_STORAGE_NOT_AVAILABLE)
+
+
+def open_bin(tee: "Tee", thread: Thread, uuid: bytes) -> TaBinary:
+    """The TA or library ``uuid`` from the first store that has it (ldelf_syscall_open_bin); TeeError as that one fails.
+
+    A store that has it but does not believe it ends the search: no later one takes its place.
+    """
+    for store in TA_STORES:
+        try:
+            return store.open(tee, thread, uuid)
+        except TeeError as e:
+            if e.code not in _LOOK_ON:
+                raise
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug('TA %s: not in store "%s"', gp.uuid_str(uuid), store.description)
+            missing = e
+    raise missing

@@ -5,6 +5,7 @@ import logging
 from optemu import __version__
 from optemu.abi import optee_smc as smc_abi
 from optemu.board.board import Board
+from optemu.errors import TeeError
 from optemu.secure_world import pta
 from optemu.secure_world.core import points
 from optemu.secure_world.core.entry_fast import tee_entry_fast
@@ -13,11 +14,13 @@ from optemu.secure_world.core.mobj import ShmRegistry
 from optemu.secure_world.core.notif import Notif
 from optemu.secure_world.core.pseudo_ta import PseudoTa, PseudoTas, registered
 from optemu.secure_world.core.session import SessionList
+from optemu.secure_world.core.ta_store import early_tas
 from optemu.secure_world.core.tee_ta_manager import TaManager
 from optemu.secure_world.core.tee_time import TeeTime
 from optemu.secure_world.core.thread import Registers, Thread, Threads
 from optemu.secure_world.core.user_ta import UserTas
 from optemu.secure_world.crypto.signed_header import SignedImage, TrustStore, load_trusted_key, verify_image
+from optemu.secure_world.crypto.ta_enc import OtpKeys
 from optemu.secure_world.syscalls.table import SyscallTable
 
 log = logging.getLogger("optemu.core")
@@ -42,10 +45,14 @@ class Tee:
         self.open_sessions = SessionList()
         """Sessions opened from the normal world."""
         self.pseudo_tas = PseudoTas(self, pta.BUILT_IN + registered() if pseudo_tas is None else pseudo_tas)
+        self.early_tas = early_tas(board.early_tas)
         self.user_tas = UserTas(self)
         self.manager = TaManager([self.pseudo_tas, self.user_tas], board.clock, board.trace)
         self.threads = Threads(board.config.threads, self.shm, self._tee_entry_std, board.trace)
-        self.trust = TrustStore([load_trusted_key(name, pem) for name, pem in board.trusted_keys])
+        self.trust = TrustStore(
+            [load_trusted_key(name, pem) for name, pem in board.trusted_keys],
+            OtpKeys(board.config.huk, board.config.ta_class_key),
+        )
 
     def _tee_entry_std(self, thread: Thread, view: memoryview, at: int, num_params: int) -> int:
         return tee_entry_std(self, thread, view, at, num_params)
@@ -71,11 +78,16 @@ class Tee:
         return (_DONE, r0, r1, r2, r3, *_REST)
 
     def verify(self, image: bytes, uuid: bytes) -> SignedImage:
-        """The signed image ``image`` is; TeeError(TEE_ERROR_SECURITY) says what is wrong with it."""
+        """The signed image ``image`` is; TeeError, most often TEE_ERROR_SECURITY, says what is wrong with it."""
         trace = self.trace
         if trace.on:
             trace.enter(points.VERIFY, len(image))
-        signed = verify_image(image, self.trust, uuid)
+        try:
+            signed = verify_image(image, self.trust, uuid)
+        except TeeError as e:
+            if trace.on:
+                trace.exit(points.VERIFY, e.code, "none")
+            raise
         if trace.on:
             trace.exit(points.VERIFY, 0, signed.key)
         return signed

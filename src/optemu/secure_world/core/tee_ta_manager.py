@@ -144,18 +144,22 @@ class TaManager:
         if ctx is None:
             self._destroy_session(thread, s, sessions)
             return
-        if ctx.panicked:
-            self._destroy_session(thread, s, sessions)
-        elif self._try_set_busy(thread, ctx):
-            s.cancel_time = NEVER
-            ctx.enter_close_session(thread, s)
-            self._destroy_session(thread, s, sessions)
-            self._clear_busy(thread, ctx)
-        else:
-            # Upstream panics the whole core here: a TA on our own call chain is closed by somebody it called.
-            log.error("TA %s cannot be told that a session closes: it waits for us", gp.uuid_str(ctx.uuid))
-            self._destroy_session(thread, s, sessions)
-        self._release_context(thread, ctx)
+        try:
+            if ctx.panicked:
+                self._destroy_session(thread, s, sessions)
+            elif self._try_set_busy(thread, ctx):
+                try:
+                    s.cancel_time = NEVER
+                    ctx.enter_close_session(thread, s)
+                finally:
+                    self._destroy_session(thread, s, sessions)
+                    self._clear_busy(thread, ctx)
+            else:
+                # Upstream panics the whole core here: a TA on our own call chain is closed by somebody it called.
+                log.error("TA %s cannot be told that a session closes: it waits for us", gp.uuid_str(ctx.uuid))
+                self._destroy_session(thread, s, sessions)
+        finally:
+            self._release_context(thread, ctx)
 
     def _release_context(self, thread: Thread, ctx: TaCtx) -> None:
         keep_alive = ctx.flags & TA_FLAG_SINGLE_INSTANCE and ctx.flags & TA_FLAG_INSTANCE_KEEP_ALIVE
@@ -213,22 +217,33 @@ class TaManager:
 
     def _init_session(self, thread: Thread, uuid: bytes, sessions: SessionList) -> Session:
         """tee_ta_init_session: a context already there, then static TAs, then dynamic ones."""
-        with self._lock:
-            s = Session(sessions.new_id(), thread)
-            sessions[s.id] = s
-            try:
-                s.ctx = self._find_context(thread, uuid)
-                if s.ctx is not None:
-                    return s
-                kind, ctx = self._new_context(uuid)
-            except BaseException:
-                del sessions[s.id]
-                raise
-            s.ctx = ctx
-            self.contexts.append(ctx)
+        woken: list[Sleeper] = []
+        try:
+            with self._lock:
+                s = Session(sessions.new_id(), thread)
+                sessions[s.id] = s
+                try:
+                    s.ctx = self._find_context(thread, uuid)
+                    if s.ctx is not None:
+                        return s
+                    kind, ctx = self._new_context(uuid)
+                except BaseException:
+                    woken = self._forget(s, sessions)
+                    raise
+                s.ctx = ctx
+                self.contexts.append(ctx)
+        finally:
+            wake(thread, woken)
         if ctx.is_initializing:
             self._complete(thread, kind, ctx, s, sessions)
         return s
+
+    @staticmethod
+    def _forget(s: Session, sessions: SessionList) -> list[Sleeper]:
+        """A session that comes to nothing leaves the list: who waits for it there already is to be turned away."""
+        s.unlink = True
+        del sessions[s.id]
+        return s.lock_cv.take(everyone=True)
 
     def _new_context(self, uuid: bytes) -> tuple[InitSession, TaCtx]:
         for kind in self._kinds:
@@ -245,10 +260,10 @@ class TaManager:
         finally:
             with self._lock:
                 ctx.is_initializing = False
+                woken = self._init_cv.take(everyone=True)
                 if not done:
                     self.contexts.remove(ctx)
-                    del sessions[s.id]
-                woken = self._init_cv.take(everyone=True)
+                    woken += self._forget(s, sessions)
             wake(thread, woken)
             if not done:
                 ctx.destroy(thread)
@@ -282,7 +297,11 @@ class TaManager:
             s.clnt_id = client
             return ctx.enter_open_session(thread, s)
 
-        ret, origin = self._enter(thread, s, ctx, timeout_ms, param, enter)
+        try:
+            ret, origin = self._enter(thread, s, ctx, timeout_ms, param, enter)
+        except Exception:
+            self._close_session(thread, s, sessions)
+            raise
         session_id = s.id
         if ret:
             log.info("Failed for TA %s. Return error 0x%x", gp.uuid_str(uuid), ret)

@@ -9,6 +9,7 @@ import logging
 import struct
 import threading
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from greenlet import getcurrent, greenlet
@@ -16,6 +17,7 @@ from greenlet import getcurrent, greenlet
 from optemu.abi import gp, optee_msg
 from optemu.abi import optee_rpc_cmd as rpc_abi
 from optemu.abi import optee_smc as smc_abi
+from optemu.board.memory import round_up
 from optemu.errors import TaPanic, TeeError
 from optemu.secure_world.core import points
 from optemu.secure_world.core.mobj import Mobj, ShmRegistry
@@ -33,6 +35,13 @@ _RPC_ARG_SIZE = optee_msg.msg_arg_size(THREAD_RPC_MAX_NUM_PARAMS)
 _UNUSED = (0, 0, 0)
 _NO_CALL: tuple[int, ...] = ()
 _U32 = struct.Struct("<I")
+
+
+class ShmCacheUser(Enum):
+    """enum thread_shm_cache_user: who keeps shared memory with a thread."""
+
+    SOCKET = auto()
+    FS = auto()
 
 
 class StdEntry(Protocol):
@@ -68,6 +77,7 @@ class Thread:
         "rpc_arg",
         "rpc_mobj",
         "session",
+        "shm_cache",
         "suspended",
         "syscall_recursion",
     )
@@ -84,6 +94,8 @@ class Thread:
         """a1 to a3 of the standard call that the thread serves."""
         self.rpc_arg: memoryview | None = None
         self.rpc_mobj: Mobj | None = None
+        self.shm_cache: dict[ShmCacheUser, Mobj] = {}
+        """Shared memory kept from RPC to RPC until the standard call ends."""
         self.session: Session | None = None
         self.syscall_recursion = 0
 
@@ -167,8 +179,8 @@ class Thread:
         attr, buf_ptr, got, cookie = optee_msg.MSG_PARAM.unpack_from(arg, optee_msg.MSG_ARG.size)
         wanted = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT | optee_msg.OPTEE_MSG_ATTR_NONCONTIG
         mobj = None
-        if ret == gp.TEE_SUCCESS and attr == wanted and got >= size:
-            mobj = self._pool.shm.from_noncontig(buf_ptr, got, cookie)
+        if ret == gp.TEE_SUCCESS and attr == wanted:
+            mobj = self._pool.shm.from_noncontig(buf_ptr, got, cookie) if got >= size else None
             if mobj is None or not self._pool.shm.register(mobj):
                 self.rpc_free(cookie, kind)
                 mobj = None
@@ -183,6 +195,23 @@ class Thread:
         """thread_rpc_free_payload: give memory from ``rpc_alloc`` back."""
         self._pool.shm.release_by_cookie(mobj.cookie)
         self.rpc_free(mobj.cookie, kind)
+
+    def rpc_shm_cache_alloc(self, user: ShmCacheUser, size: int) -> Mobj:
+        """thread_rpc_shm_cache_alloc: at least ``size`` bytes that ``user`` need not free. TeeError(OUT_OF_MEMORY)."""
+        if not size:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "shared memory of no size")
+        mobj = self.shm_cache.get(user)
+        if mobj is None or mobj.size < size:
+            self.shm_cache.pop(user, None)
+            if mobj is not None:
+                self.rpc_free_mobj(mobj)
+            mobj = self.shm_cache[user] = self.rpc_alloc(round_up(size))
+        return mobj
+
+    def clear_shm_cache(self) -> None:
+        """thread_rpc_shm_cache_clear."""
+        for user in list(self.shm_cache):
+            self.rpc_free_mobj(self.shm_cache.pop(user))
 
     def rpc_free(self, cookie: int, kind: int) -> None:
         """Tell the normal world that the memory it calls ``cookie`` is no longer used."""
@@ -202,6 +231,11 @@ class Thread:
         """Have the normal world wake ``other``."""
         assert isinstance(other, Thread)
         self._notification(rpc_abi.OPTEE_RPC_NOTIFICATION_SEND, other.id)
+
+    def foreign_interrupt(self) -> None:
+        """The time slice is over: let the normal world schedule."""
+        self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_FOREIGN_INTR)
+        self.check_abandoned()
 
     def check_abandoned(self) -> None:
         """TaPanic when nobody waits for this call any more."""
@@ -353,6 +387,8 @@ class Threads:
         try:
             ret = self._entry(thread, view, offset, num_params)
         finally:
+            if thread.shm_cache:
+                thread.clear_shm_cache()
             if with_rpc_arg:
                 thread.rpc_arg = None
             elif not self.prealloc_rpc_cache:

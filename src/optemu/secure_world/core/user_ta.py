@@ -1,7 +1,8 @@
 """Dynamic TAs: Arm code at EL0. Mirrors core/kernel/user_ta.c and thread_enter_user_mode."""
 
+import itertools
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from optemu.abi import gp
 from optemu.abi.syscalls import TEE_SCN_PANIC, TEE_SCN_RETURN
@@ -12,16 +13,18 @@ from optemu.abi.utee import (
     UTEE_ENTRY_FUNC_OPEN_SESSION,
     UTEE_PARAMS,
 )
+from optemu.board.memory import PAGE_SIZE
 from optemu.errors import TaPanic, TeeError
 from optemu.secure_world.core import points
 from optemu.secure_world.core.abort import report_abort, report_panic
 from optemu.secure_world.core.param import Memref, TaParams, Value
 from optemu.secure_world.core.session import Session, SessionList, TaCtx
-from optemu.secure_world.core.ta_image import STACK_ALIGNMENT, STACK_TOP, TaImage, TaInstance, parse
-from optemu.secure_world.core.ta_store import ree_fs_ta_open
+from optemu.secure_world.core.ta_image import STACK_ALIGNMENT, STACK_TOP, TaImage, TaInstance, load_modules
+from optemu.secure_world.core.ta_store import open_bin
 from optemu.secure_world.core.tee_ta_manager import InitSession
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.cpu import Stop
+from optemu.secure_world.ldelf import Module, map_elf
 from optemu.trace import Point
 
 if TYPE_CHECKING:
@@ -30,9 +33,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("optemu.core")
 
 CFG_CORE_MAX_SYSCALL_RECURSION = 4
+CFG_TA_ASLR_MAX_OFFSET_PAGES = 128
 ABORT_PANIC_CODE = 0xDEADBEEF
 _PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
+_SVC, _STOPPED = Stop.SVC, Stop.STOPPED
+_stretches = itertools.count(1)
+_instance_ids = itertools.count(1)
 
 
 class UserTaCtx(TaCtx):
@@ -42,12 +49,16 @@ class UserTaCtx(TaCtx):
         super().__init__(uuid, 0)
         self.tee = tee
         self.is_initializing = True
+        self.instance_id = next(_instance_ids)
+        """get_instance_id: unlike the UUID it tells the instances of one TA apart."""
         self.instance: TaInstance | None = None
         self.open_sessions = SessionList()
         """Sessions this TA has opened to other TAs."""
         self.session: Session | None = None
         """The session being served; None between calls."""
         self.thread: Thread | None = None
+        self.stretch = 0
+        """Changes at each entry to EL0 and is 0 outside: the timer looks at it."""
 
     @property
     def space(self):  # type: ignore[no-untyped-def]
@@ -152,7 +163,7 @@ class UserTaCtx(TaCtx):
     # --- user mode -------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """End the execution at EL0, from any core. It cannot go on afterwards: the engine's pc is not exact then."""
+        """From any core: interrupt the execution at EL0."""
         instance = self.instance
         if instance is not None:
             instance.cpu.request_stop()
@@ -167,49 +178,57 @@ class UserTaCtx(TaCtx):
         if trace.on:
             trace.enter(points.USER_MODE, entry, sp)
             trace.enter(points.TA_ENTRY, args[0], session.id, args[2], args[3])
+        left_by = "SYS_RETURN"
         try:
-            ret = self._serve(thread, instance, entry, sp, args)
+            stop = self._serve(thread, instance, entry, sp, args)
+            ret = instance.cpu.args[0] & 0xFFFFFFFF
+            if stop is not _SVC:
+                ret, left_by = gp.TEE_ERROR_TARGET_DEAD, stop.name.lower()
+                self.panicked, self.panic_code = True, ABORT_PANIC_CODE
+                report_abort(self, stop)
         except TaPanic as panic:
-            ret = gp.TEE_ERROR_TARGET_DEAD
+            ret, left_by = gp.TEE_ERROR_TARGET_DEAD, "panic"
             self.panicked, self.panic_code = True, panic.code
             report_panic(self, panic)
+        finally:
+            self.stretch = 0
         if trace.on:
+            trace.exit(points.TA_ENTRY, left_by)
             trace.mark(points.UNWIND, ret, self.panicked)
             trace.exit(points.USER_MODE, ret)
         return ret
 
-    def _serve(self, thread: Thread, instance: TaInstance, entry: int, sp: int, args: tuple[int, int, int, int]) -> int:
-        """Run, and serve each exception from EL0 until it is the one that ends the call."""
+    def _serve(
+        self, thread: Thread, instance: TaInstance, entry: int, sp: int, args: tuple[int, int, int, int]
+    ) -> Stop:
+        """Run, and serve each exception from EL0 until SYS_RETURN or an abort ends the call; TaPanic."""
         cpu = instance.cpu
-        trace = self.tee.trace
-        table = self.tee.syscalls
+        call = self.tee.syscalls.call
+        timer = self.tee.board.timer
+        self.stretch = next(_stretches)
+        if timer.asleep:  # looked at after the line above, or it could fall asleep in between
+            timer.wake()
         stop = cpu.enter(entry, sp, *args)
         while True:
-            if stop == Stop.SVC:
+            self.stretch = 0
+            if stop is _SVC:
                 number = cpu.number
                 if number == TEE_SCN_RETURN:
-                    if trace.on:
-                        trace.exit(points.TA_ENTRY, "SYS_RETURN")
-                    return cpu.args[0] & 0xFFFFFFFF
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, "SVC")
+                    return stop
                 if number == TEE_SCN_PANIC:
                     raise TaPanic(cpu.args[0] & 0xFFFFFFFF)
-                ret = table.call(self, number, cpu)
-                if trace.on:
-                    trace.enter(points.TA_ENTRY, args[0], self.session.id if self.session else 0, args[2], args[3])
+                ret = call(self, number, cpu)
+                self.stretch = next(_stretches)
                 stop = cpu.resume(ret & 0xFFFFFFFF)
-            elif stop == Stop.STOPPED:
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, "stopped")
-                thread.check_abandoned()
-                raise TaPanic(gp.TEE_ERROR_CANCEL, "stopped from outside")
+            elif stop is _STOPPED:
+                cpu.clear_stop()
+                if self.session is not None and self.session.sbuf is not None:
+                    self.session.sbuf.sample(cpu.pc & ~1)
+                thread.foreign_interrupt()
+                self.stretch = next(_stretches)
+                stop = cpu.continue_()
             else:
-                if trace.on:
-                    trace.exit(points.TA_ENTRY, Stop(stop).name.lower())
-                self.panicked, self.panic_code = True, ABORT_PANIC_CODE
-                report_abort(self, Stop(stop))
-                return gp.TEE_ERROR_TARGET_DEAD
+                return stop
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -218,18 +237,30 @@ class UserTaCtx(TaCtx):
         self.tee.manager.close_all(thread, self.open_sessions)
         instance, self.instance = self.instance, None
         if instance is not None:
+            self.tee.board.timer.detach(self)
             instance.image.give_back(instance)
 
     def destroy(self, thread: Thread) -> None:
         self.release_state(thread)
 
 
+class Binary(NamedTuple):
+    """An ELF file that a store vouches for, and by what name it was asked for."""
+
+    uuid: bytes
+    tag: bytes
+    payload: bytes | memoryview
+
+
 class UserTas(InitSession):
-    """TAs that are loaded from an image."""
+    """TAs that are loaded from an image, and their libraries."""
 
     def __init__(self, tee: "Tee") -> None:
         self._tee = tee
-        self._images: dict[bytes, TaImage] = {}
+        self._images: dict[tuple[bytes, ...], TaImage] = {}
+        """By the hashes of the TA and its libraries, in the order they are loaded."""
+        self._needed: dict[bytes, tuple[bytes, ...]] = {}
+        """UUIDs of the libraries an image names, by its hash."""
 
     def find(self, uuid: bytes) -> TaCtx:
         return UserTaCtx(self._tee, uuid)
@@ -237,27 +268,95 @@ class UserTas(InitSession):
     def complete(self, thread: Thread, ctx: TaCtx) -> None:
         """Fetch, verify, map: what ldelf does before a TA's first session."""
         assert isinstance(ctx, UserTaCtx)
-        tee = self._tee
-        raw = ree_fs_ta_open(tee, thread, ctx.uuid)
-        signed = tee.verify(raw, ctx.uuid)
-        image = self._images.get(signed.hash)
-        if tee.trace.on:
-            tee.trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
-        if image is None:
-            image = self._images[signed.hash] = self._load(bytes(signed.payload), ctx.uuid)
-        ctx.instance, _ = image.take()
+        trace = self._tee.trace
+        binaries = self._open_all(thread, [ctx.uuid], set())
+        key = tuple(b.tag for b in binaries)
+        image = self._images.get(key)
+        if trace.on:
+            trace.enter(points.LDELF, ctx.uuid, "image known" if image else "new image")
+        try:
+            if image is None:
+                elf = load_modules([self._map(b) for b in binaries], self.pad_begin)
+                image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key)
+            ctx.instance, _ = image.take()
+        except MemoryError as e:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
+        if image.elf.ta_head.uuid != ctx.uuid:
+            # Possible, as upstream, where nothing that is signed names the TA: in legacy images.
+            log.warning("TA %s calls itself %s", gp.uuid_str(ctx.uuid), gp.uuid_str(image.elf.ta_head.uuid))
         ctx.flags = image.elf.ta_head.flags
-        if tee.trace.on:
-            tee.trace.exit(points.LDELF, image.elf.entry)
+        self._tee.board.timer.attach(ctx)
+        if trace.on:
+            trace.exit(points.LDELF, image.elf.entry)
 
-    def _load(self, payload: bytes, uuid: bytes) -> TaImage:
-        elf = parse(payload)
-        if elf.ta_head.uuid != uuid:
-            raise TeeError(
-                gp.TEE_ERROR_BAD_FORMAT,
-                f"the image is of TA {gp.uuid_str(elf.ta_head.uuid)}, its name says {gp.uuid_str(uuid)}",
-            )
-        return TaImage(elf, self._tee.board.memory)
+    def _open_all(self, thread: Thread, wanted: list[bytes], loaded: set[bytes]) -> list[Binary]:
+        """The images ``wanted`` and what they need that is not ``loaded``, breadth first."""
+        queue, binaries = list(wanted), []
+        for uuid in queue:
+            found = open_bin(self._tee, thread, uuid)
+            binary = Binary(uuid, found.tag, found.payload)
+            binaries.append(binary)
+            queue += [u for u in self._names(binary) if u not in queue and u not in loaded]
+        return binaries
+
+    def _names(self, binary: Binary) -> tuple[bytes, ...]:
+        names = self._needed.get(binary.tag)
+        if names is None:
+            try:
+                found = dict.fromkeys(gp.uuid_octets(name) for name in self._map(binary).needed)
+            except ValueError as e:
+                who = gp.uuid_str(binary.uuid)
+                raise TeeError(gp.TEE_ERROR_BAD_FORMAT, f"{who} needs a library, but {e}") from None
+            names = self._needed[binary.tag] = tuple(found)
+        return names
+
+    def _map(self, binary: Binary) -> Module:
+        try:
+            module = map_elf(binary.payload)
+        except TeeError as e:
+            raise TeeError(e.code, f"{gp.uuid_str(binary.uuid)}: {e.message}") from None
+        module.uuid = binary.uuid
+        return module
+
+    def pad_begin(self) -> int:
+        """Bytes to leave free below an image (get_pad_begin, CFG_TA_ASLR); drawn once, when an image is first seen."""
+        if not self._tee.board.config.ta_aslr:
+            return 0
+        pages = int.from_bytes(self._tee.board.entropy.read(4), "little") % CFG_TA_ASLR_MAX_OFFSET_PAGES
+        return pages * PAGE_SIZE
+
+    def _pauth_key(self) -> bytes | None:
+        """APIAKey of a new instance (CFG_TA_PAUTH)."""
+        return self._tee.board.entropy.read(16) if self._tee.board.config.ta_pauth else None
+
+    # --- while a TA runs ----------------------------------------------------------------------------------
+
+    def dlopen(self, thread: Thread, ctx: UserTaCtx, uuid: bytes) -> None:
+        """ldelf_dlopen: load a library into a TA, unless it is there. TeeError says why it cannot be."""
+        assert ctx.instance is not None
+        loaded = {m.uuid for m in ctx.instance.elf.modules}
+        if uuid not in loaded:
+            binaries = self._open_all(thread, [uuid], loaded)
+            try:
+                ctx.instance.dlopen([self._map(b) for b in binaries], self.pad_begin)
+            except MemoryError as e:
+                raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
+
+    @staticmethod
+    def dlsym(ctx: UserTaCtx, uuid: bytes | None, name: bytes) -> int:
+        """ldelf_dlsym: the address of ``name`` in library ``uuid`` and else in all that are loaded."""
+        assert ctx.instance is not None
+        elf = ctx.instance.elf
+        library = next((m for m in elf.modules if m.uuid == uuid), None)
+        if uuid is not None and library is None:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"library {gp.uuid_str(uuid)} is not loaded")
+        modules = elf.modules if library is None else (library, *elf.modules)
+        va = next((va for m in modules if (va := m.symbol(name)) is not None), None)
+        if va is None:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"nobody defines {name.decode('ascii', 'backslashreplace')}")
+        return va
+
+    # --- the end ------------------------------------------------------------------------------------------------
 
     def power_off(self, contexts: list[TaCtx]) -> None:
         """Let go of every engine: those of the TAs kept alive, and those that wait to be used again."""

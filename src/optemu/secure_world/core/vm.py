@@ -5,11 +5,12 @@ asks it, and the page tables of the engine are written from it.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optemu.abi import gp
 from optemu.board.memory import PAGE_MASK, PAGE_SIZE, PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
+from optemu.secure_world.core.mobj import Mobj
 from optemu.secure_world.core.param import Memref, TaParams
 from optemu.secure_world.cpu import Cpu, Prot
 
@@ -18,6 +19,11 @@ MAP_BASE = 0x9000_0000
 PARAM_BASE = 0xA000_0000
 PARAM_END = 0xF000_0000
 ADDRESS_END = 1 << 32
+
+TEXT, DATA = "text", "data"
+"""Labels of what an image brings along."""
+ZI, DL = "zi", "library"
+"""Labels of what a TA adds while it runs: memory, and the libraries it opens."""
 
 TEE_MEMORY_ACCESS_NONSECURE = 0x10000000
 TEE_MEMORY_ACCESS_SECURE = 0x20000000
@@ -53,7 +59,39 @@ class VmRegion:
         return "".join(c if prot & bit else "-" for bit, c in bits) + ("s" if self.region.secure else "-")
 
 
-ParamKey = tuple[tuple[Region, int, int], ...]
+ParamKey = list[tuple[Region, int, int]]
+
+
+class _Span:
+    """Whole pages of ``mobj``, counted in bytes from the first of them, that a call's parameters need."""
+
+    __slots__ = ("end", "mobj", "start")
+
+    def __init__(self, mobj: Mobj, at: int, size: int) -> None:
+        self.mobj = mobj
+        # Of a reference to nothing, at the very end, the last page: it gets an address as well.
+        self.start = min(at, mobj.page_offset + mobj.size - 1) & ~PAGE_MASK
+        self.end = round_up(max(at + size, self.start + 1))
+
+    def runs(self) -> list[tuple[Region, int, int]]:
+        """(region, offset in it, size) of the memory behind it."""
+        found = []
+        at = 0
+        for run in self.mobj.runs:
+            first, end = max(self.start, at), min(self.end, at + run.size)
+            if first < end:
+                found.append((run.region, run.pa - run.region.base + first - at, end - first))
+            at += run.size
+        return found
+
+
+def _add_span(spans: list[_Span], span: _Span) -> None:
+    """Spans of one object that overlap or touch become one, as in vm_map_param."""
+    for other in spans[:]:
+        if other.mobj is span.mobj and other.start <= span.end and span.start <= other.end:
+            spans.remove(other)
+            span.start, span.end = min(span.start, other.start), max(span.end, other.end)
+    spans.append(span)
 
 
 class AddressSpace:
@@ -64,8 +102,7 @@ class AddressSpace:
         self._backed: dict[int, Region] = {}
         self._fixed: list[VmRegion] = []
         self._params: list[VmRegion] = []
-        self._param_key: ParamKey = ()
-        self._param_vas: dict[int, int] = {}
+        self._param_key: ParamKey = []
         self.regions: list[VmRegion] = []
         self._starts: list[int] = []
 
@@ -82,40 +119,70 @@ class AddressSpace:
         self._rebuild()
 
     def map_zi(self, memory: PhysicalMemory, va: int, size: int, shareable: bool, pad_begin: int, pad_end: int) -> int:
-        """Zero-initialised memory for the TA, at ``va`` or where there is room; its address."""
+        """Zero-initialised memory for the TA, at ``va`` or where there is room; its address (vm_map_pad)."""
         size = round_up(size)
-        if size > PARAM_BASE:
+        if (va | pad_begin | pad_end) & PAGE_MASK:
+            raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, "address and padding must be multiples of the page size")
+        if size > PARAM_BASE - MAP_BASE:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"0x{size:x} bytes exceed the address space")
-        if not va:
-            va = MAP_BASE
-            for r in self.regions:
-                if r.va < va + round_up(pad_begin) + size + pad_end and va < r.end:
-                    va = r.end
-            va += round_up(pad_begin)
-        region = memory.allocate(size, secure=True)
+        va = va or self._find_room(pad_begin, size + pad_end)
+        if va - pad_begin < PAGE_SIZE or va + size + pad_end > PARAM_BASE:
+            raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"no room for 0x{size:x} bytes at 0x{va:x}")
+        if any(va - pad_begin < r.end and r.va < va + size + pad_end for r in self._fixed):
+            raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"0x{va:x}+0x{size:x} and its padding are not free")
         try:
-            self.map(va, region, 0, size, Prot.R | Prot.W, "zi")
-        except TeeError:
-            memory.free(region)
-            raise
+            region = memory.allocate(size, secure=True)
+        except MemoryError as e:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
+        self.map(va, region, 0, size, Prot.R | Prot.W, ZI)
         self._fixed[-1].private = not shareable
         return va
 
-    def unmap_zi(self, memory: PhysicalMemory, va: int, size: int) -> None:
-        """Take memory from ``map_zi`` back, all of it; TeeError(TEE_ERROR_BAD_PARAMETERS) for anything else."""
-        for r in self._fixed:
-            if r.label == "zi" and r.va == va and r.size == round_up(size):
-                self._cpu.unmap(r.va, r.size)
-                self._fixed.remove(r)
-                memory.free(r.region)
-                self._rebuild()
-                return
-        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"0x{size:x} bytes at 0x{va:x} were not mapped by the TA")
+    def _find_room(self, before: int, size: int) -> int:
+        """The lowest address from MAP_BASE on with ``before`` bytes free below it and ``size`` from there."""
+        va = MAP_BASE + before
+        for r in self.regions:
+            if r.va < va + size and va - before < r.end:
+                va = r.end + before
+        return va
 
-    def unmap_all_zi(self, memory: PhysicalMemory) -> None:
-        """The TA is gone: whatever it had mapped goes too."""
-        for r in [r for r in self._fixed if r.label == "zi"]:
-            self.unmap_zi(memory, r.va, r.size)
+    def unmap_zi(self, memory: PhysicalMemory, va: int, size: int) -> None:
+        """Take memory from ``map_zi`` back, any whole pages of it (vm_unmap).
+
+        TeeError(TEE_ERROR_BAD_PARAMETERS) for what the TA has not mapped itself.
+        """
+        end = va + round_up(size)
+        gone = [r for r in self.regions if r.label == ZI and r.va < end and va < r.end]
+        covered = sum(min(r.end, end) - max(r.va, va) for r in gone)
+        if va & PAGE_MASK or not size or covered != end - va:
+            raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"0x{size:x} bytes at 0x{va:x} were not mapped by the TA")
+        self._cpu.unmap(va, end - va)
+        for r in gone:
+            self._cut(r, va, end)
+        self._rebuild()
+        held = {id(r.region) for r in self._fixed}
+        for r in gone:
+            if id(r.region) not in held:
+                memory.free(r.region)
+
+    def _cut(self, r: VmRegion, va: int, end: int) -> None:
+        """Take ``va`` to ``end`` out of a region: what is left of it are up to two (split_vm_range)."""
+        self._fixed.remove(r)
+        if r.va < va:
+            self._fixed.append(replace(r, size=va - r.va))
+        if end < r.end:
+            self._fixed.append(replace(r, va=end, size=r.end - end, offset=r.offset + end - r.va))
+
+    def unmap_added(self, memory: PhysicalMemory) -> None:
+        """The TA is gone: whatever it had mapped, and the libraries it had opened, go too."""
+        added = [r for r in self._fixed if r.label in (ZI, DL)]
+        if not added:
+            return
+        for r in added:
+            self._cpu.unmap(r.va, r.size)
+            self._fixed.remove(r)
+            memory.free(r.region)
+        self._rebuild()
 
     def _activate(self, r: VmRegion) -> None:
         if self._backed.get(r.region.base) is not r.region:
@@ -143,45 +210,32 @@ class AddressSpace:
         The mapping of the call before is kept when this one needs the same: the TA has not run in between.
         """
         vas = [0, 0, 0, 0]
-        needed: list[tuple[Region, int, int]] = []
-        refs: list[tuple[int, Memref]] = []
+        spans: list[_Span] = []
+        refs: list[tuple[int, Mobj, int]] = []
         for n, p in enumerate(params.u):
             if type(p) is Memref and p.mobj is not None:
-                refs.append((n, p))
-                self._needed_runs(p, needed)
+                at = p.mobj.page_offset + p.offs
+                refs.append((n, p.mobj, at))
+                _add_span(spans, _Span(p.mobj, at, p.size))
         if not refs:
             if self._param_key:
                 self.clean_param()
             return vas
-        key = tuple(needed)
+        key: ParamKey = []
+        for span in spans:
+            key += span.runs()
         if key != self._param_key or not all(region.alive for region, _, _ in key):
             self._remap_params(key)
-        for n, p in refs:
-            vas[n] = self._param_va(p)
+        va = PARAM_BASE
+        for span in spans:
+            for n, mobj, at in refs:
+                if mobj is span.mobj and span.start <= at <= span.end:
+                    vas[n] = va + at - span.start
+            va += span.end - span.start
         return vas
 
-    @staticmethod
-    def _needed_runs(p: Memref, needed: list[tuple[Region, int, int]]) -> None:
-        """All runs that the reference touches, whole pages of them."""
-        assert p.mobj is not None
-        at = p.mobj.page_offset + p.offs
-        left = max(p.size, 1)
-        for run in p.mobj.runs:
-            if left <= 0:
-                return
-            if at < run.size:
-                take = min(left, run.size - at)
-                first = at & ~PAGE_MASK
-                start = run.pa - run.region.base + first
-                entry = (run.region, start, round_up(at + take) - first)
-                if entry not in needed:
-                    needed.append(entry)
-                left -= take
-                at = 0
-            else:
-                at -= run.size
-
     def _remap_params(self, key: ParamKey) -> None:
+        """One run behind the other, so that the TA sees each span in one piece."""
         self.clean_param()
         va = PARAM_BASE
         try:
@@ -192,29 +246,18 @@ class AddressSpace:
                 self._activate(r)
                 self._params.append(r)
                 va += size
-                # Runs of one object stay next to each other, so that the TA sees it in one piece.
-        finally:
-            self._param_key = key
-            self._rebuild()
-
-    def _param_va(self, p: Memref) -> int:
-        assert p.mobj is not None
-        at = p.mobj.page_offset + p.offs
-        for run in p.mobj.runs:
-            if at < run.size:
-                pa = run.pa + at
-                for r in self._params:
-                    if r.pa <= pa < r.pa + r.size and r.region is run.region:
-                        return r.va + pa - r.pa
-            at -= run.size
-        raise TeeError(gp.TEE_ERROR_GENERIC, "a parameter's memory was not mapped")
+        except TeeError:
+            self.clean_param()
+            raise
+        self._param_key = key
+        self._rebuild()
 
     def clean_param(self) -> None:
         """vm_clean_param: the TA sees no parameter memory any more."""
         for r in self._params:
             self._cpu.unmap(r.va, r.size)
         self._params.clear()
-        self._param_key = ()
+        self._param_key = []
         self._rebuild()
 
     # --- looking ---------------------------------------------------------------------------------------------
@@ -234,6 +277,8 @@ class AddressSpace:
             return denied
         if flags & TEE_MEMORY_ACCESS_NONSECURE and flags & TEE_MEMORY_ACCESS_SECURE:
             return denied
+        if not size:
+            return gp.TEE_SUCCESS
         if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and not self.is_private(va, size):
             return denied
         at = va

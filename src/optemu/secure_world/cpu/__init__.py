@@ -19,9 +19,12 @@ __all__ = ["Aarch64", "Arm32", "Cpu", "EngineError", "Prot", "Saved", "Stop", "e
 _KINDS: dict[str, type[Cpu]] = {"aarch64": Aarch64, "arm": Arm32}
 
 
-def engine(arch: str) -> Cpu:
-    """A new Cpu for ``"aarch64"`` or ``"arm"``, nothing mapped. ValueError for any other name."""
+def engine(arch: str, pauth_key: bytes | None = None) -> Cpu:
+    """A new Cpu for ``"aarch64"`` or ``"arm"``, nothing mapped. ValueError for any other name.
+
+    AArch64 authenticates pointers with ``pauth_key`` (16 bytes) when it has one.
+    """
     kind = _KINDS.get(arch)
     if kind is None:
         raise ValueError(f"no engine for {arch!r}, only for {', '.join(_KINDS)}")
-    return kind()
+    return Aarch64(pauth_key) if kind is Aarch64 else kind()

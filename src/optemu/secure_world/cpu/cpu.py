@@ -7,6 +7,8 @@ runs inside the engine, no exception can be lost there, and the interpreter lock
   cell tells a system call, exception 2, from the rest: query 2 is the page size.
 * ``uc_emu_stop(engine)``.
 
+A run is stopped from outside at the beginning of a block of code: see switch.py.
+
 For anything but a system call the syndrome and the fault address are read out of the engine's saved state. Unicorn has
 no register for them; where they lie is found by provoking a fault with a known address, once per process.
 
@@ -28,6 +30,7 @@ from unicorn import unicorn_const as uc
 from . import native
 from .native import emu_start, reg_read_batch, reg_write, reg_write_batch
 from .page_table import PAGE, PageTable, Prot
+from .switch import switch
 
 TRANSLATION_BUFFER = 8 << 20
 TABLE_BASE = 0x80_0000_0000  # physical; boards put their memory below 2^36
@@ -121,7 +124,6 @@ class Cpu(ABC):
 
     def __init__(self) -> None:
         self.number, self.args = 0, [0] * ARGS
-        self.acknowledged = False
         self.syndrome = 0
         self.status = 0
         self._fault = 0
@@ -141,6 +143,7 @@ class Cpu(ABC):
         cell = ctypes.c_uint64(0)
         native.hook_interrupts(engine, native.QUERY, ctypes.addressof(cell))
         native.hook_interrupts(engine, native.EMU_STOP)
+        self._switch = switch(engine)
         native.query(engine, _SYSCALL_QUERY, ctypes.addressof(cell))
         self._page_size = cell.value  # what the first hook writes for a system call
         self._cause = memoryview(cell).cast("B").cast("Q")
@@ -252,7 +255,6 @@ class Cpu(ABC):
             return Stop.UNDEFINED if status == uc.UC_ERR_INSN_INVALID else Stop.CRASH
         taken = self._cause[0] != _NONE
         if not taken and self._stopping:
-            self.acknowledged = True
             return Stop.STOPPED
         image = native.Context(self._live()).image()
         self.syndrome, _, address = _EXCEPTION.unpack_from(image, exception_offset(type(self)))
@@ -290,24 +292,25 @@ class Cpu(ABC):
     def request_stop(self) -> None:
         """Make the run in progress, or else the next one, end with STOPPED; and all after it until ``clear_stop``.
 
-        For any thread. A request that meets a run in its first moments can be lost to that run: ask again until
-        ``acknowledged``. A run that ends otherwise at the same moment says so; the next one is then STOPPED.
+        For any thread. All registers are as the code left them: ``continue_`` goes on as if nothing had happened. A run
+        that ends otherwise at the same moment says so; the next one is then STOPPED.
         """
         with self._lock:
-            self._stopping = True
             if self._engine is not None:
-                native.emu_stop(self._engine)
+                self._stopping = True
+                self._switch.turn(True)
 
     def clear_stop(self) -> None:
         """Forget the request."""
         with self._lock:
-            self._stopping = self.acknowledged = False
+            if self._engine is not None:
+                self._switch.turn(False)
+            self._stopping = False
 
     def _stop_before(self) -> Stop:
         """STOPPED in place of a run, with all registers as that run would have found them."""
         reg_write(self._live(), ctypes.c_int(self._pc_register), ctypes.byref(self._begin))
         self._reread()
-        self.acknowledged = True
         return Stop.STOPPED
 
     def _reread(self) -> None:

@@ -6,12 +6,14 @@ Functions on the hot path have no ``argtypes``: their callers keep ready-made ct
 """
 
 import ctypes
+import mmap
 
 from unicorn import unicorn_const as uc
 from unicorn.unicorn_py3.unicorn import uclib
 
 _PATH: str = uclib._name
 _quick = ctypes.PyDLL(_PATH)
+_READ_EXECUTE = ctypes.c_int(mmap.PROT_READ | mmap.PROT_EXEC)
 _PTR, _U64, _INT = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int
 
 emu_start = ctypes.CDLL(_PATH).uc_emu_start
@@ -25,6 +27,8 @@ context_restore = _quick.uc_context_restore
 
 QUERY = ctypes.cast(_quick.uc_query, _PTR)
 EMU_STOP = ctypes.cast(emu_stop, _PTR)
+NOTHING = ctypes.cast(_quick.uc_arch_supported, _PTR)
+"""A function that has no effect, whatever it is called with."""
 
 _quick.uc_open.argtypes = [_INT, _INT, ctypes.POINTER(_PTR)]
 _quick.uc_close.argtypes = [_PTR]
@@ -103,6 +107,30 @@ def hook_interrupts(handle: ctypes.c_void_p, callback: ctypes.c_void_p, data: in
     """Have ``callback(engine, exception number, data)`` called, a C function, at every exception the guest takes."""
     hook = ctypes.c_void_p()
     check(_quick.uc_hook_add(handle, ctypes.byref(hook), uc.UC_HOOK_INTR, callback, data, 1, 0), "cannot add a hook")
+
+
+def hook_blocks(handle: ctypes.c_void_p, callback: int, data: int, only_at: int | None = None) -> int:
+    """Have the C function at ``callback`` called, with (engine, address, size, data), where each block of code begins.
+
+    ``only_at``: of the block at that address only. Returns the hook's handle.
+    """
+    hook = ctypes.c_void_p()
+    first, last = (1, 0) if only_at is None else (only_at, only_at)
+    status = _quick.uc_hook_add(handle, ctypes.byref(hook), uc.UC_HOOK_BLOCK, callback, data, first, last)
+    check(status, "cannot add a hook")
+    return hook.value or 0
+
+
+_pages: list[mmap.mmap] = []
+
+
+def make_executable(page: mmap.mmap) -> int:
+    """A page with code becomes read-only and executable, for good; its address. OSError if the system forbids it."""
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    if ctypes.CDLL(None, use_errno=True).mprotect(ctypes.c_void_p(address), ctypes.c_size_t(len(page)), _READ_EXECUTE):
+        raise OSError(ctypes.get_errno(), "memory cannot be made executable")
+    _pages.append(page)
+    return address
 
 
 def map_host(handle: ctypes.c_void_p, pa: int, host: int, size: int) -> None:

@@ -3,19 +3,21 @@
 Mirrors core/arch/arm/kernel/abort.c, and ta_elf_print_mappings and ta_elf_stack_trace of ldelf/ta_elf.c.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-MAX_FRAMES = 64
-_INSTRUCTION = 4
+from .unwind_arm32 import FindExidx, Read
+from .unwind_arm32 import call_stack as call_stack_arm32
 
-Read = Callable[[int, int], bytes | None]
-"""(va, size) to the TA's bytes, None where it has none."""
+MAX_FRAMES = 64
+_ADDRESS = 0xFFFF_FFFF
+"""TAs live below 4 GiB; above may be the signature of a return address (PAC)."""
+_INSTRUCTION = 4
 
 
 @dataclass(frozen=True, slots=True)
 class DumpRegion:
-    """Memory the TA sees; ``label`` "text" and "data" are the image's, anything else is named in the list."""
+    """Memory the TA sees; ``label`` is the number of the image it belongs to, or else what it is."""
 
     va: int
     pa: int
@@ -41,28 +43,32 @@ def state_lines(
     modules: Sequence[tuple[str, int]],
     regs: Mapping[str, int],
     read: Read,
+    find_exidx: FindExidx = lambda pc: None,
 ) -> list[str]:
-    """Status of the TA: its regions, its images (UUID and load address), its call stack."""
+    """Status of the TA: its regions, its images (UUID and load address), its call stack.
+
+    ``find_exidx`` finds the unwinding tables of Arm32 modules.
+    """
     lines = [f"Status of TA {uuid}", f" arch: {arch}"]
     for n, r in enumerate(regions):
-        where = "[0]" if r.label in ("text", "data") else f"({r.label})"
+        where = f"[{r.label}]" if r.label.isdigit() else f"({r.label})"
         lines.append(f" region {n:2}: va 0x{r.va:08x} pa 0x{r.pa:08x} size 0x{r.size:06x} flags {r.flags} {where}")
     lines += [f" [{n}] {name} @ 0x{base:x}" for n, (name, base) in enumerate(modules)]
     width = 16 if arch == "aarch64" else 8
-    return [*lines, "Call stack:", *(f" 0x{pc:0{width}x}" for pc in call_stack(arch, regs, read))]
+    return [*lines, "Call stack:", *(f" 0x{pc:0{width}x}" for pc in call_stack(arch, regs, read, find_exidx))]
 
 
-def call_stack(arch: str, regs: Mapping[str, int], read: Read) -> list[int]:
-    """Where the TA was, innermost first: on AArch64 along the frame records from x29 on, on Arm32 pc and lr only."""
+def call_stack(arch: str, regs: Mapping[str, int], read: Read, find_exidx: FindExidx = lambda pc: None) -> list[int]:
+    """Where the TA was, innermost first: on AArch64 along the frame records from x29 on, on Arm32 by its tables."""
     if arch != "aarch64":
-        return [regs["pc"], regs["lr"]]
+        return call_stack_arm32(regs, read, find_exidx)
     stack = [regs["pc"]]
     frame = regs["x29"]
     while len(stack) < MAX_FRAMES and frame and not frame % 8:
         record = read(frame, 16)
         if record is None:
             break
-        following, back = int.from_bytes(record[:8], "little"), int.from_bytes(record[8:], "little")
+        following, back = int.from_bytes(record[:8], "little"), int.from_bytes(record[8:], "little") & _ADDRESS
         if not back:
             break
         stack.append(back - _INSTRUCTION)

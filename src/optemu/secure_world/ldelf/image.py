@@ -20,16 +20,26 @@ LONGEST_STRING = 4096
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Whole pages of the TA: ``size`` bytes at ``va`` that begin as ``data`` and go on with zeros."""
+    """Whole pages of the TA: ``size`` bytes at ``va`` that begin as ``data`` and go on with zeros.
+
+    Among them are the pages of ``late``, (offset, bytes). The data are the module's own, not to be changed.
+    """
 
     va: int
     size: int
     prot: Prot
-    data: bytes
+    data: bytes | bytearray
+    late: tuple[tuple[int, bytearray], ...] = ()
 
     @property
     def writable(self) -> bool:
         return bool(self.prot & Prot.W)
+
+    def store(self, memory: memoryview) -> None:
+        """Make zeroed ``memory`` of ``size`` bytes what the segment is."""
+        memory[: len(self.data)] = self.data
+        for at, page in self.late:
+            memory[at : at + len(page)] = page
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Loading a TA: its modules relocated against each other, in one address space. Mirrors ldelf/main.c."""
+"""Loading a TA: its modules relocated against each other, in one address space. Mirrors ldelf/main.c and dl.c."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -9,7 +9,8 @@ from optemu.abi import ta_head as th
 from optemu.errors import TeeError
 
 from .image import ElfImage, Segment
-from .module import PAGE, Module, Prot, bad, round_up
+from .module import PAGE, Module, Prot, bad, broken, round_up
+from .phdr_info import Patch, Read, runtime_tables
 from .ta_elf import ADDRESS_END, DEFAULT_LIMIT, Image, map_elf
 from .ta_elf_rel import not_found, relocate
 
@@ -26,9 +27,18 @@ def load(image: Image, base: int = 0, limit: int = DEFAULT_LIMIT, strict: bool =
     """
     module = map_elf(image, base, limit)
     if module.needed and strict:
-        names = ", ".join(module.needed)
-        raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, f"the image needs the libraries {names}, which is not supported yet")
+        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"the image needs the libraries {', '.join(module.needed)}")
     return link([module], strict)
+
+
+def place(modules: Sequence[Module], base: int, gap: Callable[[], int] = lambda: 0) -> None:
+    """Give ``modules`` their addresses, from ``base`` on and ``gap()`` bytes (whole pages) apart."""
+    for module in modules:
+        base += gap()
+        if base + module.span > ADDRESS_END:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"no room at 0x{base:x} for a module of 0x{module.span:x} bytes")
+        module.base = base
+        base = round_up(module.end)
 
 
 def link(modules: Sequence[Module], strict: bool = True) -> ElfImage:
@@ -37,31 +47,74 @@ def link(modules: Sequence[Module], strict: bool = True) -> ElfImage:
     They are changed by it: map anew to link again.
     """
     main = modules[0]
-    _check_modules(modules)
+    if main.is_library:
+        raise broken("the ELF header is in a load segment: this is a library, a TA has its first segment behind it")
     head_at = (main.symbol("ta_head") or main.base) - main.base
     head = _ta_head(main, head_at)
-    _assign_tls(modules)
-    loader = _Loader(modules, strict)
-    for module in modules:
-        relocate(module, loader, head.legacy)
-    loader.set_elf_phdr_info()
+    segments, patches = _add(modules, modules, strict, head.legacy, max(m.end for m in modules), _pristine(modules))
+    assert not patches, "all of them are in the modules themselves"
     if head.legacy:
         head = _ta_head(main, head_at)  # its entry is an address, which was relocated
     entry = head.depr_entry if head.legacy else main.base + main.entry
     if not _executable(main, entry - main.base):
         raise bad(f"the entry 0x{entry:x} is not in executable memory")
-    segments = [*(s for m in modules for s in _segments(m)), *loader.segments()]
-    return ElfImage(tuple(modules), entry, head, tuple(sorted(segments, key=lambda s: s.va)))
+    return ElfImage(tuple(modules), entry, head, tuple(segments))
+
+
+def dlopen(image: ElfImage, libraries: Sequence[Module], read: Read) -> tuple[ElfImage, list[Segment], list[Patch]]:
+    """Add ``libraries`` to a TA that runs: what it is now, the segments to map, and what to store in its memory.
+
+    ``read`` gives the TA's memory as it is. What was loaded before stays as it is, as upstream's dlopen has it.
+    """
+    modules = [*image.modules, *libraries]
+    end = max(m.end for m in libraries)
+    segments, patches = _add(modules, libraries, True, False, end, read)
+    known = tuple(sorted((*image.segments, *segments), key=lambda s: s.va))
+    return ElfImage(tuple(modules), image.entry, image.ta_head, known), segments, patches
+
+
+def _add(
+    modules: Sequence[Module], new: Sequence[Module], strict: bool, legacy: bool, end: int, read: Read
+) -> tuple[list[Segment], list[Patch]]:
+    """Relocate the ``new`` ones among ``modules``; their segments, and what else to store in the TA's memory."""
+    _check_modules(modules)
+    _assign_tls(modules)
+    loader = _Loader(modules, strict, end)
+    for module in new:
+        relocate(module, loader, legacy)
+    patches = []
+    for va, data in runtime_tables(modules, loader.resolve, loader.add, read):
+        owner = next((m for m in new if m.base <= va < m.end), None)
+        if owner is None:
+            patches.append((va, data))
+        else:
+            _store(owner, va, data)
+    segments = [*(s for m in new for s in _segments(m)), *loader.segments()]
+    return sorted(segments, key=lambda s: s.va), patches
+
+
+def _pristine(modules: Sequence[Module]) -> Read:
+    def read(va: int, size: int) -> bytes:
+        owner = next((m for m in modules if m.base <= va < m.end), modules[0])
+        return owner.locate(va - owner.base, size, "the runtime's table of modules").read(va - owner.base, size)
+
+    return read
+
+
+def _store(module: Module, va: int, data: bytes) -> None:
+    mapping = module.locate(va - module.base, len(data), "the runtime's table of modules")
+    if not mapping.prot & Prot.W:
+        raise bad("the runtime's table of modules is in a read-only segment")
+    mapping.write(va - module.base, data)
 
 
 def _check_modules(modules: Sequence[Module]) -> None:
     main = modules[0]
-    if main.file_offset < PAGE:
-        raise bad("the ELF header is part of a load segment: this is a library, a TA has its first segment behind it")
-    if main.symbol("__init_fini_info") is not None and main.has_constructors:
-        raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, "constructors in a TA built with the kit of OP-TEE 3.9.0")
-    if any(m.machine != main.machine for m in modules):
-        raise bad(f"a library for another machine: the TA is for {elf.MACHINE_NAMES[main.machine]}")
+    for m in modules:
+        if m.machine != main.machine:
+            who = gp.uuid_str(m.uuid) if m.uuid else "a library"
+            kind, wanted = elf.MACHINE_NAMES[m.machine], elf.MACHINE_NAMES[main.machine]
+            raise bad(f"{who} is for another machine: {kind}, and the TA is for {wanted}")
     placed = sorted(modules, key=lambda m: m.base)
     if any(low.end > high.base for low, high in pairwise(placed)):
         raise ValueError("two modules are mapped over each other")
@@ -87,7 +140,7 @@ def _executable(module: Module, vaddr: int) -> bool:
 
 def _segments(module: Module) -> Iterator[Segment]:
     for m in module.mappings:
-        yield Segment(module.base + m.vaddr, m.size, m.prot, bytes(m.data))
+        yield Segment(module.base + m.vaddr, m.size, m.prot, m.data, tuple(m.late.items()))
 
 
 def _assign_tls(modules: Sequence[Module]) -> None:
@@ -104,15 +157,18 @@ def _assign_tls(modules: Sequence[Module]) -> None:
 
 
 class _Loader:
-    """The scope symbols are looked up in, and a page or two of the loader's own behind the modules."""
+    """The scope symbols are looked up in, and a page or two of the loader's own behind the modules.
 
-    def __init__(self, modules: Sequence[Module], strict: bool) -> None:
+    Data there is the TA's to write, as ldelf's heap is: the runtime of OP-TEE 3.9 keeps notes in its table.
+    """
+
+    def __init__(self, modules: Sequence[Module], strict: bool, va: int) -> None:
         self._modules = modules
         self._strict = strict
-        self._va = max(m.end for m in modules)
+        self._code_va = round_up(va)
+        self._data_va = self._code_va + PAGE
         self._data = bytearray()
-        self._prot = Prot.R
-        self._resolver: int | None = None
+        self._has_code = False
 
     def resolve(self, name: bytes) -> tuple[Module, int] | None:
         for module in self._modules:
@@ -126,56 +182,20 @@ class _Loader:
             raise not_found(module, name)
 
     def tlsdesc_resolver(self) -> int:
-        if self._resolver is None:
-            self._resolver = self._add(_TLSDESC_RESOLVE)
-            self._prot |= Prot.X | Prot.BTI
-        return self._resolver
+        self._has_code = True
+        return self._code_va
 
-    def _add(self, data: bytes) -> int:
+    def add(self, data: bytes) -> int:
         """Put ``data`` into the loader's own memory; its va."""
         self._data += bytes(-len(self._data) % 8)
-        va = self._va + len(self._data)
+        va = self._data_va + len(self._data)
         self._data += data
         return va
 
     def segments(self) -> Iterator[Segment]:
+        if self._data_va + len(self._data) > ADDRESS_END:
+            raise bad(f"no room at 0x{self._code_va:x} for what the loader leaves behind the image")
+        if self._has_code:
+            yield Segment(self._code_va, PAGE, Prot.R | Prot.X | Prot.BTI, _TLSDESC_RESOLVE)
         if self._data:
-            size = round_up(len(self._data))
-            if self._va + size > ADDRESS_END:
-                raise bad(f"no room at 0x{self._va:x} for what the loader leaves behind the image")
-            yield Segment(self._va, size, self._prot, bytes(self._data))
-
-    def set_elf_phdr_info(self) -> None:
-        """Tell the TA's runtime of all modules, for thread-local storage and dl_iterate_phdr().
-
-        ta_elf_set_elf_phdr_info. TAs from before OP-TEE 3.10 have no such variable.
-        """
-        found = self.resolve(b"__elf_phdr_info")
-        if found is None:
-            return
-        module, va = found
-        wide = module.layout.bits == 64
-        info = th.ELF_PHDR_INFO_64 if wide else th.ELF_PHDR_INFO_32
-        mapping = module.locate(va - module.base, info.size, "__elf_phdr_info")
-        reserved = info.unpack(mapping.read(va - module.base, info.size))[0]
-        if reserved:
-            raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, f"__elf_phdr_info of version {reserved}")
-        if not mapping.prot & Prot.W:
-            raise bad("__elf_phdr_info is in a read-only segment")
-        dlpi = self._add(b"".join(self._dl_phdr_info(m, va + th.ELF_PHDR_INFO_ZERO) for m in self._modules))
-        mapping.write(va - module.base, info.pack(0, len(self._modules), 0, 0, dlpi))
-
-    def _dl_phdr_info(self, module: Module, no_name: int) -> bytes:
-        """struct dl_phdr_info of ``module``; one without a name gets the empty string at ``no_name``."""
-        wide = module.layout.bits == 64
-        tls = module.header(elf.PT_TLS)
-        return (th.DL_PHDR_INFO_64 if wide else th.DL_PHDR_INFO_32).pack(
-            module.base,
-            no_name if module.soname is None else module.base + module.soname,
-            self._add(module.raw_phdrs),
-            len(module.phdrs),
-            1,  # loaded
-            0,  # never unloaded
-            module.tls_mod_id,
-            tls.p_vaddr if tls is not None and wide else 0,
-        )
+            yield Segment(self._data_va, round_up(len(self._data)), Prot.R | Prot.W, bytes(self._data))

@@ -1,6 +1,6 @@
 """From the bytes of an ELF file to load segments in memory. Mirrors ldelf/ta_elf.c.
 
-What ldelf refuses by a panic of its own (its assertions) is TEE_ERROR_BAD_FORMAT here, with the reason.
+Refusals have upstream's codes: TEE_ERROR_BAD_FORMAT is ldelf's own, TEE_ERROR_GENERIC where an assertion fails in it.
 """
 
 import struct
@@ -10,7 +10,7 @@ from typing import Final
 from optemu.abi import elf, gp
 from optemu.errors import TeeError
 
-from .module import PAGE, Mapping, Module, NameTable, Prot, bad, round_up, shown
+from .module import PAGE, Mapping, Module, NameTable, Prot, bad, broken, round_up, shown
 
 ADDRESS_END: Final = 1 << 32
 """TAs of both word sizes live below 4 GiB."""
@@ -138,13 +138,13 @@ def _extents(phdrs: tuple[elf.Phdr, ...]) -> list[_Extent]:
         _check_load(p, loads[0].p_align)
         last = extents[-1] if extents else None
         if last and (p.p_vaddr < last.end or p.p_offset < last.offset_end):
-            raise bad(f"load segment at 0x{p.p_vaddr:x} overlaps the one before, or they are out of order")
+            raise broken(f"load segment at 0x{p.p_vaddr:x} overlaps the one before, or they are out of order")
         pad = p.p_vaddr % PAGE
         if last and p.p_vaddr - pad < last.end:
             _merge(last, p)
             continue
         if last and pad and p.p_offset - pad < last.offset_end and not p.p_flags & elf.PF_W:
-            raise bad(f"load segment at 0x{p.p_vaddr:x} shares a page of the file and is not writable")
+            raise broken(f"load segment at 0x{p.p_vaddr:x} shares a page of the file and is not writable")
         extents.append(_Extent(p.p_vaddr - pad, p.p_offset - pad, p.p_filesz + pad, p.p_memsz + pad, p.p_flags))
     if not extents:
         raise bad("no loadable segments")
@@ -156,9 +156,9 @@ def _check_load(p: elf.Phdr, align: int) -> None:
     if not p.p_memsz or p.p_memsz < p.p_filesz:
         raise bad(f"{where}: 0x{p.p_memsz:x} bytes of memory for 0x{p.p_filesz:x} bytes of the file")
     if p.p_align != align or align < PAGE or align & (align - 1):
-        raise bad(f"{where}: alignment 0x{p.p_align:x}, all must have the same power of two from 0x{PAGE:x} on")
+        raise broken(f"{where}: alignment 0x{p.p_align:x}, all must have the same power of two from 0x{PAGE:x} on")
     if p.p_offset % PAGE != p.p_vaddr % PAGE:
-        raise bad(f"{where}: file offset 0x{p.p_offset:x} is not on the same place of a page")
+        raise broken(f"{where}: file offset 0x{p.p_offset:x} is not on the same place of a page")
     if not p.p_flags & elf.PF_R:
         raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, f"{where} is not readable")
 
@@ -166,7 +166,7 @@ def _check_load(p: elf.Phdr, align: int) -> None:
 def _merge(last: _Extent, p: elf.Phdr) -> None:
     """Make ``last`` reach over ``p``, with the permissions of both: they share a page."""
     if last.memsz != last.filesz or p.p_vaddr - last.vaddr != p.p_offset - last.offset:
-        raise bad(f"load segment at 0x{p.p_vaddr:x} shares a page with other bytes of the file")
+        raise broken(f"load segment at 0x{p.p_vaddr:x} shares a page with other bytes of the file")
     last.filesz = p.p_vaddr + p.p_filesz - last.vaddr
     last.memsz = p.p_vaddr + p.p_memsz - last.vaddr
     last.flags |= p.p_flags
@@ -200,17 +200,17 @@ def _populate(image: memoryview, e: _Extent) -> Mapping:
 
 
 def _read_dynamic(module: Module) -> None:
-    """DT_NEEDED, DT_SONAME and whether there are constructors."""
+    """DT_NEEDED and DT_SONAME, and what else it holds."""
     p = module.header(elf.PT_DYNAMIC)
     if p is None:
         return
     dyn = module.layout.dyn
     if p.p_memsz % dyn.size:
-        raise bad(f"dynamic section of 0x{p.p_memsz:x} bytes with entries of {dyn.size}")
+        raise broken(f"dynamic section of 0x{p.p_memsz:x} bytes with entries of {dyn.size}")
     raw = module.in_file(p.p_vaddr, p.p_memsz, "dynamic section")
     entries: list[tuple[int, int]] = list(dyn.iter_unpack(raw[: len(raw) - len(raw) % dyn.size]))
     first = dict(reversed(entries))
-    module.has_constructors = elf.DT_INIT_ARRAY in first
+    module.dynamic = first
     needed = [value for tag, value in entries if tag == elf.DT_NEEDED]
     if not needed and elf.DT_SONAME not in first:
         return

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from optemu.abi import elf, gp
 from optemu.errors import TeeError
 
-from .module import Mapping, Module, Prot, SymbolTable, bad, shown
+from .module import Mapping, Module, Prot, SymbolTable, bad, broken, shown
 
 
 class Scope(Protocol):
@@ -210,7 +210,7 @@ def _entries(module: Module, section: elf.Shdr) -> Iterator[tuple[int, int, int 
     layout = module.layout
     entry = layout.rela if section.sh_type == elf.SHT_RELA else layout.rel
     if section.sh_entsize != entry.size:
-        raise bad(f"relocation entries of {section.sh_entsize} bytes, not {entry.size}")
+        raise broken(f"relocation entries of {section.sh_entsize} bytes, not {entry.size}")
     raw = module.in_file(section.sh_addr, section.sh_size, "relocation section")
     raw = raw[: len(raw) - len(raw) % entry.size]
     if section.sh_type == elf.SHT_RELA:
@@ -239,7 +239,7 @@ def _relocate_section(module: Module, section: elf.Shdr, scope: Scope, legacy: b
         if value is None:
             continue
         if not (m.prot & Prot.W or legacy):
-            raise bad(f"{name} at 0x{place:x} is in a read-only segment")
+            raise broken(f"{name} at 0x{place:x} is in a read-only segment")
         m.write(place, (value % (1 << 8 * size)).to_bytes(size, "little"))
 
 

@@ -4,6 +4,7 @@ from optemu.abi import gp
 from optemu.errors import TeeError
 from optemu.secure_world.core.param import Value, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
+from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.thread import Thread
 
 DEMO_CMD_NOP = 0
@@ -20,7 +21,7 @@ class DemoPta(PseudoTa):
     name = "demo.pta"
     flags = PTA_DEFAULT_FLAGS
 
-    def open_session(self, types: int, params: list[PtaParam]) -> list[int]:
+    def open_session(self, thread: Thread, client: Identity, types: int, params: list[PtaParam]) -> list[int]:
         return [0]
 
     def invoke_command(

@@ -4,7 +4,6 @@ The rest of each set (a TA's own properties, gpd.tee.arith.maxBigIntSize) is ans
 """
 
 import hashlib
-import hmac
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,19 +13,14 @@ from optemu.abi import gp
 from optemu.abi import syscalls as scn
 from optemu.abi.utee import TEE_IDENTITY
 from optemu.secure_world.core.tee_time import SYS_TIME_PROTECTION_LEVEL
+from optemu.secure_world.crypto.huk_subkey import HUK_SUBKEY_DIE_ID, huk_subkey_derive
 
 if TYPE_CHECKING:
     from optemu.secure_world.core.tee import Tee
     from optemu.secure_world.core.user_ta import UserTaCtx
 
 _U32 = struct.Struct("<I")
-HUK_SUBKEY_DIE_ID = 2
 _DIE_ID_SIZE = 12
-
-
-def huk_subkey_derive(huk: bytes, usage: int, size: int) -> bytes:
-    """core/kernel/huk_subkey.c: HMAC-SHA-256 of the usage with the hardware unique key."""
-    return hmac.digest(huk, _U32.pack(usage), "sha256")[:size]
 
 
 def _device_id(ta: "UserTaCtx") -> bytes:
@@ -67,6 +61,10 @@ def _text(name: str, value: str) -> Property:
     return Property(name, scn.USER_TA_PROP_TYPE_STRING, _string(value))
 
 
+def _cpu_has(feature: str) -> Property:
+    return Property(f"org.trustedfirmware.optee.cpu.feat_{feature}_implemented", scn.USER_TA_PROP_TYPE_BOOL, b"\1")
+
+
 CLIENT = (
     Property("gpd.client.identity", scn.USER_TA_PROP_TYPE_IDENTITY, _client_identity),
     _u32("gpd.client.endian", 0),
@@ -91,7 +89,8 @@ def tee_properties(tee: "Tee") -> tuple[Property, ...]:
         _text("gpd.tee.firmware.implementation.version", "FW_IMPL_UNDEF"),
         _u32("gpd.tee.firmware.implementation.binaryversion", 0),
         _text("gpd.tee.firmware.manufacturer", "FW_MAN_UNDEF"),
-        Property("org.trustedfirmware.optee.cpu.feat_bti_implemented", scn.USER_TA_PROP_TYPE_BOOL, b"\1"),
+        _cpu_has("bti"),
+        *([_cpu_has("pauth")] if tee.board.config.ta_pauth else []),
     )
 
 

@@ -1,13 +1,14 @@
 """A TA that calls another. Mirrors the last third of core/tee/tee_svc.c."""
 
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from optemu.abi import gp
 from optemu.abi.utee import UTEE_PARAMS
 from optemu.errors import TeeError
 from optemu.secure_world.core.mobj import Mobj, Run
-from optemu.secure_world.core.param import Memref, TaParams, Value
+from optemu.secure_world.core.param import MEMREF_TYPES, Memref, TaParams, Value
 from optemu.secure_world.core.pseudo_ta import PseudoTaCtx
 from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.vm import AddressSpace
@@ -45,7 +46,7 @@ def copy_params(ta: "UserTaCtx", params_va: int, to_pseudo: bool) -> TaParams:
             params.u[n] = Value(a & 0xFFFFFFFF, b & 0xFFFFFFFF)
         elif kind == gp.TEE_PARAM_TYPE_VALUE_OUTPUT:
             params.u[n] = Value()
-        elif kind & 4 and kind & 3:
+        elif kind in MEMREF_TYPES:
             params.u[n] = _memref(space, kind, a, b, to_pseudo)
     return params
 
@@ -92,6 +93,12 @@ def update_out_params(ta: "UserTaCtx", params: TaParams, params_va: int) -> None
                 ta.space.copy_to_user(at + 8, _U64.pack(p.size))
 
 
+def _put(ta: "UserTaCtx", va: int, value: int) -> None:
+    """A number for a caller who may have no use for it: libutee passes NULL for the origin where it needs none."""
+    with suppress(TeeError):
+        ta.space.copy_to_user_private(va, _U32.pack(value))
+
+
 def syscall_open_ta_session(
     ta: "UserTaCtx", dest: int, timeout: int, params_va: int, session_va: int, origin_va: int
 ) -> int:
@@ -109,8 +116,8 @@ def syscall_open_ta_session(
     except TeeError as e:
         ret = e.code
     if ret == gp.TEE_SUCCESS:
-        ta.space.copy_to_user_private(session_va, _U32.pack(session_id))
-    ta.space.copy_to_user_private(origin_va, _U32.pack(origin))
+        _put(ta, session_va, session_id)
+    _put(ta, origin_va, origin)
     return ret
 
 
@@ -139,5 +146,5 @@ def syscall_invoke_ta_command(
         ret, origin = e.code, gp.TEE_ORIGIN_TEE
     finally:
         manager.put_session(ta.thread, session)
-    ta.space.copy_to_user_private(origin_va, _U32.pack(origin))
+    _put(ta, origin_va, origin)
     return ret

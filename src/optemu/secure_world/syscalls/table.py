@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("optemu.syscalls")
 
+TEE_SVC_MAX_ARGS = 8
 Handler = Callable[..., int]
 FULL, LATER, DEPRECATED, CORE = "full", "not yet", "deprecated", "full"
 
@@ -140,6 +141,14 @@ SYSCALLS: tuple[SyscallRow, ...] = (
 )
 
 
+def _point(row: SyscallRow) -> Point:
+    where = (
+        f"syscalls/{row.handler.__module__.rpartition('.')[2]}.py {row.name}" if row.handler else "syscalls/table.py"
+    )
+    upstream = "core/kernel/scall.c"
+    return Point(row.name, World.SECURE, EL.S_EL1, "syscall", row.args, "ret:tee_result", where, upstream)
+
+
 class SyscallTable:
     """The rows made ready: how many arguments each takes, and its trace point."""
 
@@ -149,7 +158,7 @@ class SyscallTable:
             row.number: (
                 row.handler,
                 len(row.args.split()),
-                Point(row.name, World.SECURE, EL.S_EL1, "syscall", args=row.args, result="ret:tee_result"),
+                _point(row),
                 row,
             )
             for row in SYSCALLS
@@ -162,7 +171,11 @@ class SyscallTable:
             log.error("TA %s made syscall %d, which does not exist", gp.uuid_str(ta.uuid), number)
             return gp.TEE_ERROR_NOT_SUPPORTED
         handler, count, point, row = found
-        args = arguments(ta, cpu, count)
+        try:
+            args = arguments(ta, cpu, count)
+        except TeeError as e:
+            log.error("TA %s: %s: %s", gp.uuid_str(ta.uuid), row.name, e)
+            return e.code
         trace = self._tee.trace
         if trace.on:
             trace.enter(point, *args)
@@ -182,11 +195,18 @@ class SyscallTable:
 
 
 def arguments(ta: "UserTaCtx", cpu: Cpu, count: int) -> list[int]:
-    """The first ``count`` arguments: registers, and on a 32-bit TA the words on its stack after r3."""
+    """The first ``count`` arguments: registers, and on a 32-bit TA the words on its stack after r3.
+
+    TeeError(TEE_ERROR_GENERIC) when it claims to pass more than there can be, TEE_ERROR_ACCESS_DENIED when they are
+    nowhere. What it does not pass is 0.
+    """
     if not isinstance(cpu, Arm32):
         return cpu.args[:count]
-    args = list(cpu.args[: min(count, 4)])
-    if count > 4:
-        raw = ta.space.copy_from_user(cpu.stack_ptr, 4 * (count - 4))
-        args += memoryview(raw).cast("I").tolist()
+    args, words = cpu.args[:count], cpu.stack_words
+    if 4 + words > TEE_SVC_MAX_ARGS:
+        raise TeeError(gp.TEE_ERROR_GENERIC, f"{4 + words} arguments for a system call")
+    words = min(words, count - 4)
+    if words > 0:
+        raw = ta.space.copy_from_user(cpu.stack_ptr, 4 * words)
+        args[4 : 4 + words] = memoryview(raw).cast("I").tolist()
     return args

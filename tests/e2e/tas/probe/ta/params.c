@@ -204,6 +204,13 @@ TEE_Result probe_params(uint32_t cmd, uint32_t types, TEE_Param params[4])
 		return params[0].value.a;
 	case PROBE_CMD_SET_SIZE:
 		return set_size(types, params);
+	case PROBE_CMD_CHECK_SHOWN:
+		EXPECT(types, 0, VINOUT);
+		if (!is_memref(types, 1))
+			return TEE_ERROR_BAD_PARAMETERS;
+		params[0].value.a = TEE_CheckMemoryAccessRights(params[0].value.a, params[1].memref.buffer,
+								params[1].memref.size);
+		return TEE_SUCCESS;
 	case PROBE_CMD_CHECK_ACCESS:
 		return check_access(types, params);
 	case PROBE_CMD_ALLOC:

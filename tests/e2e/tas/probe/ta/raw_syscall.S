@@ -15,10 +15,15 @@ probe_raw_syscall:
 #else
 	.syntax unified
 	push	{r4-r7, lr}
-	mov	r7, r1
 	mov	r4, r0
-	add	r5, r4, #16
-	mov	r6, #4
+	/* Bits 16 on of the number: how many words follow on the stack, and where, if not four in their place. */
+	lsrs	r6, r1, #16
+	uxth	r7, r1
+	ite	eq
+	addeq	r5, r4, #16
+	ldrne	r5, [r4, #16]
+	it	eq
+	moveq	r6, #4
 	ldm	r4, {r0-r3}
 	svc	#0
 	pop	{r4-r7, pc}

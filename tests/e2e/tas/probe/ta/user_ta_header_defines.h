@@ -3,7 +3,11 @@
 
 #include <probe_ta.h>
 
+#ifdef __arm__
+#define TA_UUID TA_PROBE_ARM_UUID
+#else
 #define TA_UUID TA_PROBE_UUID
+#endif
 #define TA_FLAGS TA_FLAG_CACHE_MAINTENANCE
 #define TA_STACK_SIZE (8 * 1024)
 #define TA_DATA_SIZE (64 * 1024)

@@ -10,6 +10,9 @@
 
 #define TA_PROBE_UUID \
 	{ 0x7daf3188, 0x0195, 0x46a9, { 0x8c, 0xf8, 0x05, 0xc1, 0x7e, 0xd2, 0xb2, 0x6b } }
+/* The same built for Arm32. */
+#define TA_PROBE_ARM_UUID \
+	{ 0x2f6c1d0a, 0x8a3e, 0x4c71, { 0x9b, 0x54, 0x61, 0x72, 0x6d, 0x33, 0x32, 0x00 } }
 
 /*
  * Any types. value_inout: a and b swapped. value_out: a and b of the last value_in before it, else 0xEC0 + its number
@@ -71,6 +74,8 @@
 #define PROBE_CMD_CACHE 23
 /* p0 {a 0: start, else as left}, p1 -> {iterations}: polls TEE_GetCancellationFlag until it is set. */
 #define PROBE_CMD_LOOP_CANCELLABLE 24
+/* p0 value_inout {access flags} -> {result of TEE_CheckMemoryAccessRights}, p1 the memref. */
+#define PROBE_CMD_CHECK_SHOWN 25
 
 /* The rest does not come back, or does damage first. */
 /* p0 {a panic code}. */
@@ -92,7 +97,8 @@
 #define PROBE_CMD_POKE 53
 /*
  * p0 {a number}, p1 memref_in eight u64 arguments, p2 -> {result low, high}, p3 none or a memref: each argument of the
- * form PROBE_ARG_P3 + n becomes the address of p3 plus n.
+ * form PROBE_ARG_P3 + n becomes the address of p3 plus n. Arm32: with a number above 0xffff, its upper half is how many
+ * words of arguments lie on the stack, and the fifth argument is their address.
  */
 #define PROBE_CMD_RAW_SYSCALL 54
 

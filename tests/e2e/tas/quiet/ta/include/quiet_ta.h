@@ -11,5 +11,7 @@
 #define QUIET_CMD_NOP 1
 /* p0 memref_inout: each byte + 1. */
 #define QUIET_CMD_INC_BYTES 2
+/* p0 value_inout: b becomes what a rounds of xorshift32 make of it. */
+#define QUIET_CMD_WORK 3
 
 #endif

@@ -1,0 +1,339 @@
+"""Files of the REE file system, OPTEE_RPC_CMD_FS. Mirrors tee-supplicant/src/tee_supp_fs.c.
+
+All of them lie below one directory (a board's /var/lib/tee). Unlike upstream's, names cannot leave it: each
+directory on the way is opened by itself, symbolic links are not followed, ``..`` is refused; and what the secure
+world holds are numbers of open files here, not descriptors of this process. Files are not opened with O_SYNC:
+what is written outlives this process all the same, only not a power cut of the host.
+"""
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from optemu.abi import gp
+from optemu.abi import optee_rpc_cmd as rpc
+from optemu.abi import tee_ioctl as ioc
+from optemu.errors import TeeError
+from optemu.normal_world.supplicant.params import Param, bad_parameters, expect, value
+from optemu.normal_world.supplicant.shm import SharedMemory
+
+_VALUE_IN: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT
+_VALUE_OUT: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT
+_MEM_IN: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT
+_MEM_OUT: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_OUTPUT
+PATH_MAX: Final = 4096
+_SHOWN: Final = 80
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK a fifo of that name would hold us for ever.
+_FILE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_RESULTS: Final = {errno.ENOSPC: gp.TEE_ERROR_STORAGE_NO_SPACE, errno.ENOENT: gp.TEE_ERROR_ITEM_NOT_FOUND}
+
+
+@contextlib.contextmanager
+def _failing(what: str, results: dict[int, int] = _RESULTS, other: int = gp.TEE_ERROR_GENERIC) -> Iterator[None]:
+    """errno_to_teec: OSError as the TeeError that ``results`` names for its number."""
+    try:
+        yield
+    except OSError as error:
+        raise TeeError(results.get(error.errno or 0, other), f"{what}: {error.strerror}") from error
+
+
+def _signed(number: int) -> int:
+    """off_t, as C takes it from 64 bits."""
+    return number - (1 << 64) if number >> 63 else number
+
+
+class _Open:
+    """What the secure world has open, by number."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._items: dict[int, int | Iterator[bytes]] = {}
+        self._next = 0
+
+    def add(self, item: "int | Iterator[bytes]") -> int:
+        with self._lock:
+            # 31 bits: the core keeps it in an int.
+            while (number := self._next) in self._items:
+                self._next = (self._next + 1) & 0x7FFFFFFF
+            self._next = (number + 1) & 0x7FFFFFFF
+            self._items[number] = item
+        return number
+
+    def file(self, number: int) -> int:
+        fd = self._items.get(number & 0xFFFFFFFF)
+        if not isinstance(fd, int):
+            raise TeeError(gp.TEE_ERROR_GENERIC, f"no file {number} is open")
+        return fd
+
+    def names(self, number: int) -> Iterator[bytes]:
+        names = self._items.get(number & 0xFFFFFFFF)
+        if names is None or isinstance(names, int):
+            raise bad_parameters(f"no directory {number} is open")
+        return names
+
+    def remove(self, number: int) -> "int | Iterator[bytes] | None":
+        """No longer open; what it was. Only one of several that remove the same thing gets it."""
+        with self._lock:
+            return self._items.pop(number & 0xFFFFFFFF, None)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def close(self) -> None:
+        with self._lock:
+            items, self._items = self._items, {}
+        for item in items.values():
+            if isinstance(item, int):
+                os.close(item)
+
+
+class ReeFs:
+    """The eleven operations on files below ``root``, which is made when the first of them comes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.open_items = _Open()
+        self._root_fd = -1
+        self._lock = threading.Lock()
+
+    def process(self, shm: SharedMemory, params: list[Param]) -> int:
+        """tee_supp_fs_process."""
+        operation = _OPERATIONS.get(value(params, 0).a)
+        self._mount()
+        if operation is None:
+            raise bad_parameters(f"file operation {params[0].a}")
+        operation(self, shm, params)
+        return gp.TEE_SUCCESS
+
+    def _mount(self) -> None:
+        """tee_supp_fs_init."""
+        with self._lock:
+            if self._root_fd >= 0:
+                return
+            try:
+                self.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.root.mkdir(mode=0o700, exist_ok=True)
+                self._root_fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                message = f"cannot use {self.root} for secure storage: {error.strerror}; name another with --state"
+                raise TeeError(gp.TEE_ERROR_STORAGE_NOT_AVAILABLE, message) from error
+
+    def close(self) -> None:
+        self.open_items.close()
+        with self._lock:
+            if self._root_fd >= 0:
+                os.close(self._root_fd)
+                self._root_fd = -1
+
+    # --- names --------------------------------------------------------------------------------------------
+
+    def _walk(self, directories: list[bytes], make: bool = False) -> tuple[int, int]:
+        """(descriptor of the last of ``directories``, how many of them were made for it). OSError."""
+        fd = os.dup(self._root_fd)
+        made = deepest = 0
+        try:
+            for n, name in enumerate(directories):
+                try:
+                    inner = os.open(name, _DIRECTORY, dir_fd=fd)
+                except FileNotFoundError:
+                    # A file brings up to two directories with it, as upstream has it.
+                    if not make or len(directories) - n > 2:
+                        raise
+                    os.mkdir(name, 0o700, dir_fd=fd)
+                    made, deepest = made + 1, n + 1
+                    inner = os.open(name, _DIRECTORY, dir_fd=fd)
+                os.close(fd)
+                fd = inner
+        except BaseException:
+            os.close(fd)
+            self._prune(directories[:deepest], made)
+            raise
+        return fd, made
+
+    def _prune(self, directories: list[bytes], levels: int) -> None:
+        """Remove the last of ``directories`` if it is empty, then the one that held it, and so on ``levels`` times."""
+        for depth in range(len(directories), max(len(directories) - levels, 0), -1):
+            with contextlib.suppress(OSError), self._parent(directories[:depth]) as parent:
+                os.rmdir(directories[depth - 1], dir_fd=parent)
+
+    @contextlib.contextmanager
+    def _parent(self, path: list[bytes]) -> Iterator[int]:
+        """The directory that holds what ``path`` names."""
+        fd, _ = self._walk(path[:-1])
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    # --- operations -----------------------------------------------------------------------------------------
+
+    def open(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] memref 1: name. [out] value 2.a: number of the file, opened read-only where it cannot be written."""
+        expect(params, _VALUE_IN, _MEM_IN, _VALUE_OUT)
+        path = _file_name(shm, params[1])
+        with _failing(_shown(path), {}, gp.TEE_ERROR_ITEM_NOT_FOUND), self._parent(path) as parent:
+            try:
+                fd = os.open(path[-1], os.O_RDWR | _FILE, dir_fd=parent)
+            except OSError:
+                fd = os.open(path[-1], os.O_RDONLY | _FILE, dir_fd=parent)
+        params[2].a = self.open_items.add(fd)
+
+    def create(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] memref 1: name. [out] value 2.a: number of the file, which is empty now."""
+        expect(params, _VALUE_IN, _MEM_IN, _VALUE_OUT)
+        path = _file_name(shm, params[1])
+        with _failing(_shown(path)):
+            parent, made = self._walk(path[:-1], make=True)
+            try:
+                fd = os.open(path[-1], os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FILE, 0o600, dir_fd=parent)
+            except OSError:
+                self._prune(path[:-1], made)
+                raise
+            finally:
+                os.close(parent)
+        params[2].a = self.open_items.add(fd)
+
+    def close_file(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] value 0.b: number of the file."""
+        expect(params, _VALUE_IN)
+        self.open_items.file(params[0].b)
+        fd = self.open_items.remove(params[0].b)
+        if isinstance(fd, int):
+            os.close(fd)
+
+    def read(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] value 0: b file, c offset. [out] memref 1: what there is, its size what there was."""
+        expect(params, _VALUE_IN, _MEM_OUT)
+        fd, offset, buffer = self._transfer(shm, params)
+        done = 0
+        with _failing("reading"):
+            while done < len(buffer):
+                count = os.preadv(fd, [buffer[done:]], offset + done)
+                if not count:
+                    break
+                done += count
+        params[1].b = done
+
+    def write(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] value 0: b file, c offset; memref 1: bytes."""
+        expect(params, _VALUE_IN, _MEM_IN)
+        fd, offset, buffer = self._transfer(shm, params)
+        done = 0
+        with _failing("writing"):
+            while done < len(buffer):
+                done += os.pwrite(fd, buffer[done:], offset + done)
+
+    def _transfer(self, shm: SharedMemory, params: list[Param]) -> tuple[int, int, memoryview]:
+        buffer = shm.view(params[1])
+        if buffer is None:
+            raise bad_parameters("no shared memory to transfer from or to")
+        offset = _signed(params[0].c)
+        if offset < 0:
+            # preadv would take -1 for the place where the last one stopped.
+            raise TeeError(gp.TEE_ERROR_GENERIC, f"offset {offset} in a file")
+        return self.open_items.file(params[0].b), offset, buffer
+
+    def truncate(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] value 0: b file, c its new length."""
+        expect(params, _VALUE_IN)
+        with _failing("truncating"):
+            os.ftruncate(self.open_items.file(params[0].b), _signed(params[0].c))
+
+    def remove(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] memref 1: name. Directories that are left empty go too."""
+        expect(params, _VALUE_IN, _MEM_IN)
+        path = _file_name(shm, params[1])
+        with _failing(_shown(path)), self._parent(path) as parent:
+            os.unlink(path[-1], dir_fd=parent)
+        self._prune(path[:-1], 2)
+
+    def rename(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] value 0.b: may replace; memref 1: old name; memref 2: new name."""
+        expect(params, _VALUE_IN, _MEM_IN, _MEM_IN)
+        old, new = _file_name(shm, params[1]), _file_name(shm, params[2])
+        results = _RESULTS | {errno.EEXIST: gp.TEE_ERROR_ACCESS_CONFLICT}
+        with _failing(_shown(new), results), self._parent(old) as source, self._parent(new) as target:
+            if params[0].b:
+                os.replace(old[-1], new[-1], src_dir_fd=source, dst_dir_fd=target)
+            else:
+                os.link(old[-1], new[-1], src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+                os.unlink(old[-1], dir_fd=source)
+
+    def opendir(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] memref 1: name. [out] value 2.a: number of the directory; one without files counts as not there."""
+        expect(params, _VALUE_IN, _MEM_IN, _VALUE_OUT)
+        path = _name(shm, params[1])
+        with _failing(_shown(path), {}, gp.TEE_ERROR_ITEM_NOT_FOUND):
+            fd, _ = self._walk(path)
+            try:
+                names = [os.fsencode(name) for name in os.listdir(fd) if not name.startswith(".")]
+            finally:
+                os.close(fd)
+        if not names:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"{_shown(path)}: empty")
+        params[2].a = self.open_items.add(iter(names))
+
+    def closedir(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] value 0.b: number of the directory."""
+        expect(params, _VALUE_IN)
+        self.open_items.names(params[0].b)
+        self.open_items.remove(params[0].b)
+
+    def readdir(self, shm: SharedMemory, params: list[Param]) -> None:
+        """[in] value 0.b: number of the directory. [out] memref 1: the next name, with its terminator."""
+        expect(params, _VALUE_IN, _MEM_OUT)
+        buffer = shm.view(params[1])
+        if buffer is None:
+            raise bad_parameters("no shared memory for a name")
+        name = next(self.open_items.names(params[0].b), None)
+        if name is None:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "no more names")
+        params[1].b = len(name) + 1
+        if params[1].b > len(buffer):
+            raise TeeError(gp.TEE_ERROR_SHORT_BUFFER, f"a name of {len(name)} bytes")
+        buffer[: len(name) + 1] = name + b"\0"
+
+
+_OPERATIONS: Final[dict[int, Callable[[ReeFs, SharedMemory, list[Param]], None]]] = {
+    rpc.OPTEE_RPC_FS_OPEN: ReeFs.open,
+    rpc.OPTEE_RPC_FS_CREATE: ReeFs.create,
+    rpc.OPTEE_RPC_FS_CLOSE: ReeFs.close_file,
+    rpc.OPTEE_RPC_FS_READ: ReeFs.read,
+    rpc.OPTEE_RPC_FS_WRITE: ReeFs.write,
+    rpc.OPTEE_RPC_FS_TRUNCATE: ReeFs.truncate,
+    rpc.OPTEE_RPC_FS_REMOVE: ReeFs.remove,
+    rpc.OPTEE_RPC_FS_RENAME: ReeFs.rename,
+    rpc.OPTEE_RPC_FS_OPENDIR: ReeFs.opendir,
+    rpc.OPTEE_RPC_FS_CLOSEDIR: ReeFs.closedir,
+    rpc.OPTEE_RPC_FS_READDIR: ReeFs.readdir,
+}
+
+
+def _name(shm: SharedMemory, ref: Param) -> list[bytes]:
+    """The components of a name, which counts from the root whether it starts with a slash or not."""
+    buffer = shm.view(ref)
+    # Copied once: the secure world still holds the memory.
+    name, end, _ = bytes(buffer or b"")[:PATH_MAX].partition(b"\0")
+    if not end or len(name) + 3 >= PATH_MAX:
+        raise bad_parameters("a file name without end, or too long")
+    path = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if b".." in path:
+        raise bad_parameters(f"the file name {_shown(path)} leaves the directory of the TEE's files")
+    return path
+
+
+def _file_name(shm: SharedMemory, ref: Param) -> list[bytes]:
+    path = _name(shm, ref)
+    if not path:
+        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "the name of no file")
+    return path
+
+
+def _shown(path: list[bytes]) -> str:
+    shown = "/" + b"/".join(path).decode("utf-8", "backslashreplace")
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
