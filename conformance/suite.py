@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.plugin import plugin_dir
+
 OK, FAILED, TIMEOUT, CRASHED = "OK", "FAILED", "TIMEOUT", "CRASHED"
 SKIPPED, EMPTY, ABSENT = "skipped", "empty", "absent"
 _TA_DIRS = ("usr/lib/optee_armtz", "usr/lib/optee-os-dev/vexpress-qemu_armv8a/ta")
@@ -34,6 +36,7 @@ def run_case(case: str, sysroot: Path, limit: float, logs: Path) -> Outcome:
     log = logs / f"{case}.log"
     with tempfile.TemporaryDirectory(prefix="optemu-conformance-") as state, log.open("wb") as out:
         command = [sys.executable, "-m", "optemu", "run", "--state", state]
+        command += ["--plugin-dir", str(plugin_dir(sysroot.parent))]
         for directory in _TA_DIRS:
             command += ["--ta-dir", str(sysroot / directory)]
         command += ["--", "qemu-aarch64", "-L", str(sysroot), str(sysroot / "usr" / "bin" / "xtest"), "-t", suite, case]
