@@ -27,6 +27,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def run(args: argparse.Namespace) -> int:
     from optemu.normal_world.gate import Gate
+    from optemu.normal_world.gate.launcher import raise_nofile
     from optemu.normal_world.preload import Server
 
     path: Path = args.socket or default_socket()
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         start_log(config, args.log)
         tracing = Tracing(args)
         path.parent.mkdir(parents=True, exist_ok=True)
+        raise_nofile()
         with tracing, make_machine(config, args, tracing.tracer) as machine:
             tracing.start()
             gate = Gate(machine.device)

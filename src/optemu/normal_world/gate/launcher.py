@@ -38,7 +38,7 @@ def _client_nofile() -> tuple[int, int]:
     return _first_nofile
 
 
-def _raise_nofile() -> None:
+def raise_nofile() -> None:
     """Every device, shared memory and thread of the clients costs us a descriptor or two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
@@ -163,7 +163,7 @@ def launch(
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
-    _raise_nofile()
+    raise_nofile()
     return _first_report(pid, ours, argv)
 
 
