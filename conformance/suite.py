@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.plugin import plugin_dir
+
 OK, FAILED, TIMEOUT, CRASHED = "OK", "FAILED", "TIMEOUT", "CRASHED"
 SKIPPED, EMPTY, ABSENT = "skipped", "empty", "absent"
 _TA_DIRS = ("usr/lib/optee_armtz", "usr/lib/optee-os-dev/vexpress-qemu_armv8a/ta")
@@ -53,6 +55,7 @@ def run_case(case: str, sysroot: Path, limit: float, logs: Path) -> Outcome:
 def _command(case: str, sysroot: Path, state: Path) -> list[str]:
     places = [str(sysroot / directory) for directory in _TA_DIRS]
     optemu = [sys.executable, "-m", "optemu", "run", "--state", str(state)]
+    optemu += ["--plugin-dir", str(plugin_dir(sysroot.parent))]
     optemu += [word for place in places for word in ("--ta-dir", place)]
     xtest = [str(sysroot / "usr" / "bin" / "xtest"), "-t", case.partition("_")[0], case]
     return [*optemu, "--", "qemu-aarch64", "-L", str(sysroot), *xtest]

@@ -12,8 +12,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from plugin_source import GOOD, compile_plugin
-from plugin_source import UUID as PLUGIN
+from plugin_sources import UUID as PLUGIN
+from plugin_sources import compile_plugin
 from tas.constants import RELAY_UUID
 
 from optemu.abi import gp, isocket
@@ -83,7 +83,7 @@ class Relay:
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("plugins")
-    compile_plugin(GOOD, directory / f"{PLUGIN}.plugin")
+    compile_plugin("test", directory / f"{PLUGIN}.plugin")
     return directory
 
 
