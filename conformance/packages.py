@@ -6,6 +6,7 @@ Nothing of the machine's apt is changed: only its Debian mirror is asked for. Ev
 import csv
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -92,10 +93,8 @@ def _mirror() -> str:
     named = os.environ.get(_MIRROR_VARIABLE)
     if named:
         return named
-    form = "$(REPO_URI) $(ORIGIN)/$(LABEL)"
-    targets = _run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"], dict(os.environ), HERE)
-    uris = [uri for uri, _, origin in (line.partition(" ") for line in targets.splitlines())]
-    debian = [uri for uri in uris if uri.rstrip("/").endswith("/debian")]
+    uris = _run(["apt-get", "update", "--print-uris"], dict(os.environ), HERE)
+    debian = re.findall(r"^'(\S+/debian)/dists/", uris, re.MULTILINE)
     if not debian:
         raise FetchError(f"this machine's apt has no Debian mirror: name one with {_MIRROR_VARIABLE}=URL")
     return debian[0]

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.plugin import plugin_dir
+
 OK, FAILED, TIMEOUT, CRASHED = "OK", "FAILED", "TIMEOUT", "CRASHED"
 SKIPPED, EMPTY, ABSENT = "skipped", "empty", "absent"
 _TA_DIRS = ("usr/lib/optee_armtz", "usr/lib/optee-os-dev/vexpress-qemu_armv8a/ta")
@@ -30,16 +32,15 @@ class Outcome:
 
 def run_case(case: str, sysroot: Path, limit: float, logs: Path) -> Outcome:
     """Everything the run printed goes to ``logs``/CASE.log."""
-    suite = case.partition("_")[0]
     log = logs / f"{case}.log"
     with tempfile.TemporaryDirectory(prefix="optemu-conformance-") as state, log.open("wb") as out:
-        command = [sys.executable, "-m", "optemu", "run", "--state", state]
-        for directory in _TA_DIRS:
-            command += ["--ta-dir", str(sysroot / directory)]
-        command += ["--", "qemu-aarch64", "-L", str(sysroot), str(sysroot / "usr" / "bin" / "xtest"), "-t", suite, case]
         begin = time.monotonic()
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            _command(case, sysroot, Path(state)),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             status: int | None = process.wait(limit)
@@ -49,6 +50,15 @@ def run_case(case: str, sysroot: Path, limit: float, logs: Path) -> Outcome:
             process.wait()
         seconds = time.monotonic() - begin
     return judge(case, log.read_text(errors="replace"), status, seconds)
+
+
+def _command(case: str, sysroot: Path, state: Path) -> list[str]:
+    places = [str(sysroot / directory) for directory in _TA_DIRS]
+    optemu = [sys.executable, "-m", "optemu", "run", "--state", str(state)]
+    optemu += ["--plugin-dir", str(plugin_dir(sysroot.parent))]
+    optemu += [word for place in places for word in ("--ta-dir", place)]
+    xtest = [str(sysroot / "usr" / "bin" / "xtest"), "-t", case.partition("_")[0], case]
+    return [*optemu, "--", "qemu-aarch64", "-L", str(sysroot), *xtest]
 
 
 def judge(case: str, text: str, status: int | None, seconds: float) -> Outcome:

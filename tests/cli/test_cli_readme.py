@@ -2,6 +2,9 @@
 
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,23 +19,40 @@ DEMO = "e3a1d2c0-5b0f-4f0c-9d3e-6f7074656d75"
 
 def filled_in(line: str) -> str:
     """README's command with something in the place of each word in capitals."""
-    words = {"ARGS": "7", "CMD": "0", "FILE": f"{HELLO_UUID}.ta", "UUID": DEMO}
+    words = {"ARGS": "7", "CMD": "0", "FILE": f"{HELLO_UUID}.ta", "UUID": DEMO, "ELF": "client"}
+    words["KEY"] = str(ROOT / "src/optemu/sign/keys/optemu_dev_ta.pem")
     words["DIR"] = "hello" if line.startswith("optemu build") else "."
     return " ".join(words.get(word, word) for word in line.split())
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", [line for line in COMMANDS if not line.startswith("optemu serve")])
 def test_commands(shell: Shell, line: str) -> None:
     command = filled_in(line)
     assert not re.search(r"\b[A-Z]{2,}\b", command.replace(HELLO_UUID, "")), "a placeholder this test does not know"
     status, out, err = shell(command)
     assert status == 0, err
-    assert out or err or (shell.cwd / command.split("-o ")[1].split()[0]).stat().st_size
+    assert (
+        line.startswith("optemu sign") or out or err or (shell.cwd / command.split("-o ")[1].split()[0]).stat().st_size
+    )
 
 
 def test_the_commands_are_found() -> None:
     verbs = {line.split()[1] for line in COMMANDS}
     assert {"run", "trace", "invoke", "build", "ta", "syscalls"} <= verbs
+
+
+def test_serve(shell: Shell) -> None:
+    """The one command that goes on until it is interrupted; another program uses its TEE meanwhile."""
+    [line] = [line for line in COMMANDS if line.startswith("optemu serve")]
+    command = [sys.executable, "-m", *filled_in(line).split(), "--socket", "tee.sock"]
+    with subprocess.Popen(command, cwd=shell.cwd, stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stderr is not None
+        assert "tee.sock" in serving.stderr.readline()
+        status, out, err = shell("optemu run --attach tee.sock -- ./client 7")
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(20) == 0
+    assert (status, err) == (0, ""), err
+    assert "one more is" in out
 
 
 def test_the_demo(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -12,6 +13,7 @@ from tas.constants import LIB_LINKED_UUID, LIB_OPENED_UUID, MODULES, MODULES_UUI
 
 from optemu import sign
 from optemu.board.config import Config
+from optemu.board.memory import Region
 from optemu.cli.ta import describe
 from optemu.machine import Machine
 from optemu.normal_world.libteec import (
@@ -40,15 +42,15 @@ def modules_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def machine(modules_dir: Path) -> "Machine":  # type: ignore[misc]
+def machine(modules_dir: Path) -> Iterator[Machine]:
     with Machine(Config(seed=5), ta_dirs=[modules_dir]) as m:
-        yield m  # type: ignore[misc]
+        yield m
 
 
 @pytest.fixture
-def ta(machine: Machine) -> "Session":  # type: ignore[misc]
+def ta(machine: Machine) -> Iterator[Session]:
     with machine.connect() as c, c.OpenSession(TA) as session:
-        yield session  # type: ignore[misc]
+        yield session
 
 
 def values(ta: Session, name: str, a: int = 0, b: int = 0) -> tuple[int, int]:
@@ -138,6 +140,41 @@ def test_what_was_opened_is_gone_with_the_instance(machine: Machine) -> None:
         with c.OpenSession(TA) as session:
             assert values(session, "STARTED") == (0x21, 2)
             assert call_opened(session, "opened_half") is None
+
+
+def test_nothing_is_left_of_more_instances_than_are_kept(machine: Machine) -> None:
+    def regions_after(name: str) -> int:
+        with machine.connect() as c:
+            sessions = [c.OpenSession(TA) for _ in range(10)]
+            for session in sessions:
+                assert opens(session, name)
+                session.CloseSession()
+        return machine.board.memory.count(secure=True)
+
+    assert regions_after("") == regions_after(LIB_OPENED_UUID)
+
+
+def test_no_memory_for_a_library(machine: Machine, ta: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever of its segments it is that finds none: the TA is as it was."""
+    memory = machine.board.memory
+    allocate, before = memory.allocate, memory.count(secure=True)
+    for given in range(4):
+        left = given
+
+        def scarce(size: int, *, secure: bool, fd: int = -1) -> Region:
+            nonlocal left
+            left -= secure
+            if secure and left < 0:
+                raise MemoryError
+            return allocate(size, secure=secure, fd=fd)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(memory, "allocate", scarce)
+            assert not opens(ta, LIB_OPENED_UUID)
+        assert memory.count(secure=True) == before
+        assert values(ta, "STARTED") == (0x21, 2)
+    assert opens(ta, LIB_OPENED_UUID)
+    assert values(ta, "STARTED") == (0x213, 3)
 
 
 def test_a_panic_in_a_library_names_it(machine: Machine, ta: Session, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,6 +23,15 @@ def test_hello_world(built: Path, client: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("road", ["gate", "preload"])
+def test_registered_memory(built: Path, client: Path, tmp_path: Path, road: str) -> None:
+    """Also the supplicant's, which then is copied around its calls: the TA is loaded through it."""
+    config = tmp_path / "optemu.toml"
+    config.write_text("[normal_world]\nreg_mem = true\n")
+    done = optemu("run", "--config", config, "--via", road, "--ta-dir", built, "--", client)
+    assert done.stdout.splitlines() == HELLO, done.stderr
+
+
 def test_status_and_streams(client: Path) -> None:
     done = optemu("run", "--via", "preload", "--", "sh", "-c", "cat; echo err >&2; exit 42", input="in")
     assert (done.stdout, done.stderr, done.returncode) == ("in", "err\n", 42)

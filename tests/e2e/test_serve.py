@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from test_main_job import optemu
+
+from optemu.sdk.toolchain import cache_dir
 
 HELLO = ["The TA gets 42", "one more is 43", "one less is 42"]
 
@@ -166,6 +169,22 @@ def test_a_supplicant_of_ones_own(tmp_path: Path, built: Path, client: Path, roa
     assert waiting.communicate(timeout=30)[0].splitlines() == HELLO
     again.terminate()
     again.communicate()
+    server.stop()
+
+
+def test_upstreams_own_supplicant(tmp_path: Path) -> None:
+    """As Debian packages it for arm64: it loads xtest's TA, for xtest."""
+    sysroots = sorted((cache_dir() / "conformance").glob("*/sysroot"))
+    if not sysroots or shutil.which("qemu-aarch64") is None:
+        pytest.skip("needs the packages that make conformance fetches, and qemu-user")
+    emulated = ["qemu-aarch64", "-L", sysroots[-1]]
+    server = Serve(tmp_path, "--supplicant", "none")
+    command = ["run", "--attach", server.socket, "--", *emulated, sysroots[-1] / "usr" / "sbin" / "tee-supplicant"]
+    supplicant = subprocess.Popen([sys.executable, "-m", "optemu", *map(str, command)])
+    done = server.run("--", *emulated, sysroots[-1] / "usr" / "bin" / "xtest", "-t", "regression", "regression_1004")
+    assert "regression_1004 OK" in done.stdout, done.stdout
+    supplicant.terminate()
+    supplicant.wait(20)
     server.stop()
 
 

@@ -1,21 +1,25 @@
 """Static TAs that serve user TAs only, called by a real TA: sockets, profiles, keys, entropy, plugins."""
 
 import hmac
+import os
+import signal
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from plugin_source import GOOD, compile_plugin
-from plugin_source import UUID as PLUGIN
+from plugin_sources import UUID as PLUGIN
+from plugin_sources import compile_plugin
 from tas.constants import RELAY_UUID
 
 from optemu.abi import gp, isocket
 from optemu.board.config import Config
 from optemu.machine import Machine
+from optemu.normal_world.gate import Gate
 from optemu.normal_world.libteec import Context, Session, TeecError, TempMemref, Value
 from optemu.secure_world.pta.gprof import GprofPta
 from optemu.secure_world.pta.hwrng import HwrngPta
@@ -37,8 +41,8 @@ class Relay:
     """A session of the relay TA, holding a session to ``uuid``."""
 
     def __init__(self, context: Context, uuid: bytes) -> None:
-        self._session: Session = context.OpenSession(UUID(RELAY_UUID))
-        self._session.invoke(0, TempMemref.input(uuid), Value.output())
+        self.session: Session = context.OpenSession(UUID(RELAY_UUID))
+        self.session.invoke(0, TempMemref.input(uuid), Value.output())
 
     def call(self, cmd: int, *params: Param) -> tuple[int, list[tuple[int, int] | tuple[int, bytes]]]:
         """(TEE_Result, (a, b) or (size, memory) of each). Parameters: (type, a, b) or (type, bytes[, private])."""
@@ -53,7 +57,7 @@ class Relay:
         block = TempMemref.inout(bytearray(CALL.pack(cmd, types, 0, 0, *values)))
         ret = OK
         try:
-            self._session.invoke(1, block, *refs)
+            self.session.invoke(1, block, *refs)
         except TeecError as e:
             ret = e.code
         values = CALL.unpack(block.data)[4:]
@@ -68,18 +72,18 @@ class Relay:
         return ret, out
 
     def close(self) -> None:
-        self._session.invoke(2)
-        self._session.CloseSession()
+        self.session.invoke(2)
+        self.session.CloseSession()
 
     def die(self) -> None:
         """The client closes its session; the TA, whose last one it is, goes and leaves its own open."""
-        self._session.CloseSession()
+        self.session.CloseSession()
 
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("plugins")
-    compile_plugin(GOOD, directory / f"{PLUGIN}.plugin")
+    compile_plugin("test", directory / f"{PLUGIN}.plugin")
     return directory
 
 
@@ -195,11 +199,24 @@ def test_profiles_are_written(relay: Callable[[bytes], Relay], config: Config) -
     written = {p.name: p.read_bytes() for p in (config.state_dir() / "tmp").iterdir()}
     assert written == {f"gmon-{RELAY_UUID}.out": b"gmon more", f"gmon-{RELAY_UUID}.1.out": b"second"}
     assert gprof.call(0, (INOUT, 101, 0), (MEM_IN, b"x"))[0] == BAD
-    assert gprof.call(1, (MEM_INOUT, bytes(64)), (IN, 0, 0))[0] == NOT_SUPPORTED
-    assert gprof.call(2, (OUT, 0, 0))[0] == gp.TEE_ERROR_BAD_STATE
     for cmd in (0, 1, 2):
         assert gprof.call(cmd)[0] == BAD
     assert gprof.call(3)[0] == gp.TEE_ERROR_NOT_IMPLEMENTED
+
+
+def test_samples_show_where_a_ta_executes(context: Context, relay: Callable[[bytes], Relay]) -> None:
+    """A loop of a few instructions that runs for many ticks: its addresses are counted, and hardly any other."""
+    gprof = relay(GprofPta.uuid)
+    counters, rate = TempMemref.inout(bytearray(64)), Value.output()
+    gprof.session.invoke(3, Value.input(20_000_000), counters, rate)
+    seen = struct.unpack("<32H", counters.data)
+    assert rate.a == 100
+    assert sum(seen) >= 1
+    assert not any(seen[20:])
+    assert gprof.call(2, (OUT, 0, 0))[0] == gp.TEE_ERROR_BAD_STATE
+    assert gprof.call(1, (MEM_INOUT, bytes(64)), (IN, 0, 0))[0] == OK
+    assert gprof.call(1, (MEM_INOUT, bytes(64)), (IN, 0, 0))[0] == gp.TEE_ERROR_BAD_STATE
+    assert gprof.call(2, (OUT, 7, 7)) == (OK, [(0, 0)])
 
 
 # --- socket -------------------------------------------------------------------------------------------------------
@@ -345,6 +362,43 @@ def test_a_client_that_dies_while_its_ta_waits_for_data(machine: Machine) -> Non
         assert not thread.is_alive()
         assert peer.recv(1) == b""
         peer.close()
+        while machine.tee.threads.busy:
+            threading.Event().wait(0.001)
+        assert len(machine.supplicant._services.sockets) == 0
+
+
+def test_a_process_that_is_killed_while_its_ta_waits_for_data(built: Path, config: Config) -> None:
+    """The same with a process of its own, behind the gate, and SIGKILL."""
+    with tcp_server() as server, Machine(config, ta_dirs=[built]) as machine, Gate(machine.device) as gate:
+        code = f"""
+import sys; sys.path[:] = {[*sys.path]!r}
+from optemu.normal_world.device import KernelDevice
+from optemu.normal_world.libteec import Context
+from test_tas_and_ptas import *
+import os, socket
+ta = Relay(Context(KernelDevice("/dev/tee0")), SocketPta.uuid)
+port = (IN, isocket.TEE_IP_VERSION_4, {server.getsockname()[1]})
+handle = ta.call(1, port, (MEM_IN, b"127.0.0.1\\0"), (IN, isocket.TEE_ISOCKET_PROTOCOLID_TCP, 0), (OUT, 0, 0))[1][3][0]
+send(ta, handle, str(os.getpid()).encode())
+receive(ta, handle, 10)
+"""
+        killed = []
+
+        def kill() -> None:
+            peer, _ = server.accept()
+            peer.settimeout(20)
+            pid = int(peer.recv(20))
+            while not machine.optee.supp._taken:
+                threading.Event().wait(0.001)
+            os.kill(pid, signal.SIGKILL)
+            killed.append(peer.recv(1))
+            peer.close()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        assert gate.run([sys.executable, "-c", code]) == -signal.SIGKILL
+        killer.join(30)
+        assert killed == [b""]
         while machine.tee.threads.busy:
             threading.Event().wait(0.001)
         assert len(machine.supplicant._services.sockets) == 0

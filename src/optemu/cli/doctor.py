@@ -1,11 +1,7 @@
 """``optemu doctor``: what this machine can do, and what to do about what it cannot."""
 
 import argparse
-import importlib.metadata
-import importlib.util
-import json
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +35,8 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 
 def run(args: argparse.Namespace) -> int:
+    import json
+
     findings = [finding for look in _LOOKS for finding in look()]
     if args.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -52,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _python() -> Iterator[Finding]:
+    import importlib.metadata
+    import platform
+
     yield Finding(GOOD, "Python", f"{platform.python_version()}, {sys.executable}")
     for name, extra in (("unicorn", ""), ("cryptography", ""), ("greenlet", ""), ("ziglang", "[sdk]")):
         try:
@@ -63,11 +64,14 @@ def _python() -> Iterator[Finding]:
 
 def _roads() -> Iterator[Finding]:
     """The gate, and what there is without it."""
+    from importlib.util import find_spec
+
     from optemu.normal_world.gate import support
 
-    yield Finding(GOOD, "kernel", f"{platform.system()} {platform.release()}, {platform.machine()}")
+    uname = os.uname()
+    yield Finding(GOOD, "kernel", f"{uname.sysname} {uname.release}, {uname.machine}")
     gate, attached = support.check(), support.check_attached()
-    library = importlib.util.find_spec("ziglang") is not None
+    library = find_spec("ziglang") is not None
     if gate.ok:
         yield Finding(GOOD, "gate", "seccomp notifications: any program can be run, static ones too")
     else:
@@ -87,7 +91,7 @@ def _foreign() -> Iterator[Finding]:
     from optemu.normal_world.program import SYSROOTS
 
     for machine, sysroot in SYSROOTS.items():
-        if machine == platform.machine():
+        if machine == os.uname().machine:
             continue
         qemu = shutil.which(f"qemu-{machine}") or shutil.which(f"qemu-{machine}-static")
         if qemu is None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from optemu.board.config import Config, ConfigError
 from optemu.cli.common import add_machine_options, config_from, default_socket, fail, make_machine, start_log
 from optemu.cli.tracing import Tracing, add_trace_options
-from optemu.sdk.toolchain import BuildError
 
 if TYPE_CHECKING:
     from optemu.machine import Machine
@@ -48,8 +47,19 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     p.set_defaults(run=run)
 
 
-class ServerError(Exception):
-    """No TEE to attach to."""
+_OF_THE_SERVER: dict[str, object] = {
+    "ta_dir": [],
+    "state": None,
+    "seed": None,
+    "supplicant": "builtin",
+    "trace": False,
+    "output": None,
+}
+"""Options that make no sense with ``--attach``, and their defaults."""
+
+
+class RunError(Exception):
+    """No TEE to attach to, or no library to load; the message says why."""
 
 
 class LazyDevice:
@@ -100,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
                 status = _run(device, road) if args.attach is None else _run_attached(args.attach, road)
             finally:
                 device.power_off()
-    except (GateError, BuildError, ServerError) as e:
+    except (GateError, RunError) as e:
         return fail("run", e)
     except OSError as e:
         print(f"optemu run: {command[0]}: {e.strerror}", file=sys.stderr)
@@ -110,16 +120,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _config(args: argparse.Namespace) -> Config:
     """ConfigError, also for options that are the server's."""
-    theirs = ("ta_dir", "state", "seed", "trace", "output")
-    given = [name for name in theirs if getattr(args, name)] if args.attach is not None else []
-    if given:
+    given = [name for name, default in _OF_THE_SERVER.items() if getattr(args, name) != default]
+    if given and args.attach is not None:
         raise ConfigError(f"--{given[0].replace('_', '-')} is for optemu serve, whose TEE the program will use")
     return config_from(args)
 
 
 def _run(device: LazyDevice, road: "Plan") -> int:
     """With a TEE of its own."""
-    from optemu.normal_world import preload
     from optemu.normal_world.gate import Gate
     from optemu.normal_world.program import GATE
 
@@ -129,6 +137,8 @@ def _run(device: LazyDevice, road: "Plan") -> int:
                 return gate.run(road.argv)
             finally:
                 device.abandon_calls()
+    from optemu.normal_world import preload
+
     library = _library(road)
     with tempfile.TemporaryDirectory(prefix="optemu-") as private:
         path = Path(private) / "socket"
@@ -147,7 +157,7 @@ def _run_attached(path: Path, road: "Plan") -> int:
     try:
         server = preload.connect(path)
     except OSError as e:
-        raise ServerError(e.strerror) from e
+        raise RunError(e.strerror) from e
     with server:
         if road.road == GATE:
             return preload.run_behind_gate(server, road.argv, os.environ)
@@ -155,6 +165,9 @@ def _run_attached(path: Path, road: "Plan") -> int:
 
 
 def _library(road: "Plan") -> str:
-    from optemu.sdk.toolchain import Toolchain, preload_library
+    from optemu.sdk.toolchain import BuildError, Toolchain, preload_library
 
-    return str(preload_library(Toolchain(lambda text: print(text, file=sys.stderr)), road.machine))
+    try:
+        return str(preload_library(Toolchain(lambda text: print(text, file=sys.stderr)), road.machine))
+    except BuildError as e:
+        raise RunError(e) from e

@@ -27,6 +27,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def run(args: argparse.Namespace) -> int:
     from optemu.normal_world.gate import Gate
+    from optemu.normal_world.gate.launcher import raise_nofile
     from optemu.normal_world.preload import Server
 
     path: Path = args.socket or default_socket()
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
         tracing = Tracing(args)
         path.parent.mkdir(parents=True, exist_ok=True)
         signal.pthread_sigmask(signal.SIG_BLOCK, stopped)  # before there are threads, which inherit it
+        raise_nofile()
         with tracing, make_machine(config, args, tracing.tracer) as machine:
             tracing.start()
             gate = Gate(machine.device)

@@ -80,6 +80,21 @@ def test_memory_at_an_address_of_the_tas_choice(space: AddressSpace, memory: Phy
     assert memory.count(secure=True) == 1
 
 
+def test_memory_that_is_not_there(space: AddressSpace, memory: PhysicalMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(size: int, *, secure: bool) -> None:
+        raise MemoryError
+
+    for size in (1 << 28) + 1, 0xFFFF_FFFF:
+        with pytest.raises(TeeError) as caught:
+            space.map_zi(memory, 0, size, False, 0, 0)
+        assert caught.value.code == gp.TEE_ERROR_OUT_OF_MEMORY
+    monkeypatch.setattr(memory, "allocate", no_more)
+    with pytest.raises(TeeError) as caught:
+        space.map_zi(memory, 0, PAGE, False, 0, 0)
+    assert caught.value.code == gp.TEE_ERROR_OUT_OF_MEMORY
+    assert space.regions == []
+
+
 def test_whether_memory_may_be_shown_to_others(space: AddressSpace, memory: PhysicalMemory) -> None:
     own, shared = (space.map_zi(memory, 0, PAGE, shareable, 0, 0) for shareable in (False, True))
     assert space.is_private(own, PAGE)

@@ -27,7 +27,7 @@ def test_kernels(monkeypatch: pytest.MonkeyPatch, code: int, words: str) -> None
     found = support.check()
     assert not found.ok
     assert words in found.reason
-    assert "later release" in found.reason
+    assert "preload library" in found.reason
 
 
 def test_probing_changes_nothing() -> None:
@@ -69,3 +69,14 @@ def test_the_gate_says_so(monkeypatch: pytest.MonkeyPatch, driver: FakeDriver) -
 )
 def test_which_kernels_need_a_poll_first(release: str, polls: bool) -> None:
     assert _must_poll(release) == polls
+
+
+@pytest.mark.parametrize(("scope", "uid", "can"), [(0, 1000, True), (1, 1000, False), (1, 0, True), (2, 1000, False)])
+def test_programs_of_other_processes(monkeypatch: pytest.MonkeyPatch, scope: int, uid: int, can: bool) -> None:
+    """Where Yama restricts it, a server that is no ancestor of a program may not read its memory."""
+    if not support.check().ok:
+        pytest.skip(support.check().reason)
+    monkeypatch.setattr(support, "ptrace_scope", lambda: scope)
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    assert support.check_attached().ok == can
+    assert can or "ptrace_scope" in support.check_attached().reason

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gate_fakes import BLOCK, IDENTITY, PEEK, FakeDriver, PreloadGate, client, wait_until
+from gate_fakes import BLOCK, IDENTITY, PEEK, AttachedGate, FakeDriver, PreloadGate, client, wait_until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optemu.abi import tee_ioctl as tee
+from optemu.normal_world.gate.workers import MAX_WORKERS
 from optemu.normal_world.preload import Server, wire
 
 
@@ -140,7 +141,7 @@ packets = st.one_of(
     st.binary(max_size=120),
     st.builds(
         lambda kind, cmd, inode, arg, fd, size, tail: wire.TO_SERVER.pack(kind, cmd, inode, arg, fd, size) + tail,
-        st.integers(0, 7),
+        st.integers(0, 8),
         st.sampled_from([0, 1, *tee.IOCTL_NAMES, IDENTITY, PEEK]),
         st.just(0),
         st.integers(0, 2**64 - 1),
@@ -171,6 +172,23 @@ def test_hostile_clients(server: Server, driver: FakeDriver, script: list[tuple[
     with Raw(server) as raw:
         raw.open()
     assert wait_until(lambda: not driver.files)
+
+
+@pytest.mark.parametrize("size", [10, 8 * MAX_WORKERS])
+def test_who_attaches_gives_what_is_no_listener(driver: FakeDriver, size: int) -> None:
+    attached = AttachedGate(driver)
+    assert attached.server is not None
+    memory = os.memfd_create("calls")
+    os.ftruncate(memory, size)
+    with Raw(attached.server) as raw:
+        raw.say(wire.ATTACH)
+        for which in (wire.LISTENER, wire.CALLS):
+            assert raw.hear()[::2] == (wire.FETCH, which)
+            socket.send_fds(raw.sock, [wire.TO_SERVER.pack(wire.DESCRIPTOR, 0, 0, 0, 0, 0)], [memory])
+        assert raw.is_closed() if size < 8 * MAX_WORKERS else raw.hear()[0] == wire.DONE
+    os.close(memory)
+    assert wait_until(lambda: not attached.server or not attached.server._connections)
+    attached.stop()
 
 
 def test_too_many_connections(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

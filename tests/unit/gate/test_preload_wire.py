@@ -23,11 +23,11 @@ def test_any_bytes(packet: bytes) -> None:
         request = wire.parse(packet)
     except wire.WireError:
         return
-    assert request.kind in (wire.HELLO, wire.OPEN, wire.IOCTL)
+    assert request.kind in (wire.HELLO, wire.OPEN, wire.IOCTL, wire.ATTACH)
     assert not request.block or len(request.block) == struct.unpack_from("<Q", request.head, 8)[0]
 
 
-@given(kind=st.integers(0, 7), cmd=u32, size=st.integers(0, 80), tail=st.binary(max_size=80), fd=st.integers(-1, 99))
+@given(kind=st.integers(0, 8), cmd=u32, size=st.integers(0, 80), tail=st.binary(max_size=80), fd=st.integers(-1, 99))
 def test_any_sizes(kind: int, cmd: int, size: int, tail: bytes, fd: int) -> None:
     packet = wire.TO_SERVER.pack(kind, cmd, 1, 2, fd, size) + tail
     try:
@@ -65,11 +65,11 @@ def test_both_languages_say_the_same() -> None:
     header = WIRE_H.read_text()
     names = [name.lower() for enum in re.findall(r"enum \w+ \{(.*?)\}", header, re.S) for name in _members(enum)]
     assert names == [
-        *("hello", "open", "ioctl", "data", "fault", "descriptor"),
+        *("hello", "open", "ioctl", "data", "fault", "descriptor", "attach"),
         *("wire_tee", "wire_teepriv"),
-        *("done", "pass", "read", "write", "fetch"),
+        *("done", "pass", "read", "write", "fetch", "knock"),
     ]
-    assert [wire.HELLO, wire.DESCRIPTOR, wire.DONE, wire.FETCH] == [1, 6, 1, 5]
+    assert [wire.HELLO, wire.ATTACH, wire.DONE, wire.KNOCK] == [1, 7, 1, 6]
     assert f"#define WIRE_VERSION {wire.VERSION}\n" in header
     assert _struct_size(header, "to_server") == wire.TO_SERVER.size
     assert _struct_size(header, "to_client") == wire.TO_CLIENT.size

@@ -5,11 +5,12 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from pta_kit import Kernel
+from pta_kit import Kernel, Script, result
 
 from optemu.board.config import Config
 from optemu.machine import Machine
 from optemu.normal_world.libteec import Context, Session
+from optemu.secure_world.core.thread import Thread
 
 
 @pytest.fixture
@@ -47,3 +48,24 @@ def session(context: Context) -> Iterator[Callable[[bytes], Session]]:
 @pytest.fixture
 def kernel(machine: Machine) -> Callable[[bytes], Kernel]:
     return lambda uuid: Kernel(machine, uuid)
+
+
+@pytest.fixture
+def script_machine(config: Config) -> Iterator[Machine]:
+    """A machine with the Script TA only; at its end no shared memory is left over."""
+    with Machine(config, pseudo_tas=(Script,)) as m:
+        yield m
+        assert m.tee.threads.busy == 0
+        assert len(m.tee.shm) == len(m.optee._arg_pages)
+
+
+@pytest.fixture
+def run(session: Callable[[bytes], Session]) -> Callable[[Callable[[Thread], object]], int]:
+    """``run(function)`` calls it in the secure world, with its thread: TEE_Result. ``machine`` has the Script TA."""
+    pta = session(Script.uuid)
+
+    def run_one(function: Callable[[Thread], object]) -> int:
+        Script.script = staticmethod(function)
+        return result(pta.invoke, 0)
+
+    return run_one

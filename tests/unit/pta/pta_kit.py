@@ -7,6 +7,7 @@ from optemu.machine import Machine
 from optemu.normal_world.device import LocalTask, PinnedMemory
 from optemu.normal_world.driver.rpc import _kernel_buffer
 from optemu.normal_world.libteec import TeecError
+from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa
 
 
 def result(call: Callable[..., None], *args: object) -> int:
@@ -45,3 +46,15 @@ class Kernel:
 
     def nothing(self, cmd: int) -> int:
         return self._optee.invoke_func(self._ctx, cmd, self.session, 0, ())[0]
+
+
+class Script(PseudoTa):
+    """Runs what the test put in ``script``."""
+
+    uuid = gp.uuid_octets("b3ff4ab5-7e2a-4a5c-bb0b-8e5d0b1c2f11")
+    name = "script"
+    flags = PTA_DEFAULT_FLAGS
+    script = staticmethod(lambda thread: None)
+
+    def invoke_command(self, thread, session, cmd, types, params):
+        Script.script(thread)

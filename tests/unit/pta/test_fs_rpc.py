@@ -1,58 +1,29 @@
-"""Files by RPC, all the way: a static TA for this test, the secure thread, the driver, the supplicant, the disk."""
+"""Files by RPC, all the way: a static TA for tests, the secure thread, the driver, the supplicant, the disk."""
 
 import os
 from pathlib import Path
 
 import pytest
-from pta_kit import result
 
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.errors import TeeError
-from optemu.machine import Machine
+from optemu.normal_world.device import EmulatedDevice
 from optemu.normal_world.driver.params import MEMREFS
-from optemu.normal_world.libteec import Value
+from optemu.normal_world.supplicant import Supplicant
 from optemu.secure_world.core import tee_fs_rpc as fs
-from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa
 
 COMMUNICATION = gp.TEE_ERROR_COMMUNICATION
-
-
-class Script(PseudoTa):
-    """Runs what the test put in ``script``."""
-
-    uuid = gp.uuid_octets("b3ff4ab5-7e2a-4a5c-bb0b-8e5d0b1c2f11")
-    name = "script"
-    flags = PTA_DEFAULT_FLAGS
-    script = staticmethod(lambda thread: None)
-
-    def invoke_command(self, thread, session, cmd, types, params):
-        Script.script(thread)
-
-
-@pytest.fixture
-def machine(config):
-    with Machine(config, pseudo_tas=(Script,)) as m:
-        yield m
-        assert m.tee.threads.busy == 0
-        assert len(m.tee.shm) == len(m.optee._arg_pages)
-
-
-@pytest.fixture
-def run(session):
-    """``run(function)`` calls it in the secure world, with its thread: TEE_Result."""
-    pta = session(Script.uuid)
-
-    def run_one(function):
-        Script.script = staticmethod(function)
-        return result(pta.invoke, 0, Value.input(0))
-
-    return run_one
 
 
 @pytest.fixture
 def tee(config) -> Path:
     return config.state / "tee"
+
+
+@pytest.fixture
+def machine(script_machine):
+    return script_machine
 
 
 def test_all_eleven_operations(run, tee):
@@ -134,16 +105,21 @@ def test_a_supplicant_that_lies_about_sizes(run, machine, monkeypatch):
     assert run(script) == COMMUNICATION
 
 
-def test_a_supplicant_that_goes_away(run, machine):
-    """The file is open, then nobody answers any more: an error, and the next call works with the next supplicant."""
+def test_a_supplicant_that_goes_away(run, machine, config):
+    """The file is open, then nobody answers any more: an error, and the next supplicant serves the next call."""
 
     def script(thread):
         fd = fs.tee_fs_rpc_create(thread, b"/0")
-        machine.supplicant._services.device.close()
+        machine.supplicant.stop()
         fs.tee_fs_rpc_write(thread, fd, 0, b"x")
 
     gone = machine.optee.caller_is_gone
+    # As on a board the caller waits for another supplicant; let it give up at once.
     machine.optee.caller_is_gone = lambda ctx: machine.optee.supp.ctx is None or gone(ctx)
     assert run(script) in (COMMUNICATION, gp.TEE_ERROR_OUT_OF_MEMORY)
     machine.optee.caller_is_gone = gone
-    assert run(lambda thread: None) == gp.TEE_SUCCESS
+    machine.supplicant = Supplicant(
+        lambda: EmulatedDevice(machine.device, "/dev/teepriv0"), [], state=config.state_dir()
+    )
+    machine.supplicant.start()
+    assert run(lambda thread: fs.tee_fs_rpc_open(thread, b"/0")) == gp.TEE_SUCCESS

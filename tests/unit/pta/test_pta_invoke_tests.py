@@ -162,13 +162,13 @@ def test_readers_share_and_writers_do_not(machine: Machine):
     assert not any(t.is_alive() for t in threads)
     assert problems == []
     assert len(readers) == 60
-    test = machine.tee.pseudo_tas._by_uuid[InvokeTestsPta.uuid]._mutex_test
+    test = machine.tee.pseudo_tas._by_uuid[InvokeTestsPta.uuid].mutex_test
     assert (test._before, test._during, test._val0) == ([0, 0], [0, 0], 30 * 20_000)
 
 
 def test_a_writer_waits_for_the_reader_inside(machine: Machine):
     """Held by this test as by a reader: a client's writer sleeps in the normal world until it is let in."""
-    test = machine.tee.pseudo_tas._by_uuid[InvokeTestsPta.uuid]._mutex_test
+    test = machine.tee.pseudo_tas._by_uuid[InvokeTestsPta.uuid].mutex_test
     woken = []
 
     class Thread:

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 from fake_supp import FakeSupp
-from plugin_source import BAD_INIT, GOOD, NO_INVOKE, NO_METHOD, UUID, compile_plugin
+from plugin_sources import UUID, compile_plugin
 
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
@@ -21,7 +21,7 @@ WORDS = struct.unpack("<4I", gp.uuid_octets(UUID))
 @pytest.fixture(scope="module")
 def plugin_dir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("plugins")
-    for name, source in (("a", GOOD), ("b", NO_METHOD), ("c", NO_INVOKE), ("d", BAD_INIT)):
+    for name, source in (("a", "test"), ("b", "no_method"), ("c", "no_invoke"), ("d", "bad_init")):
         compile_plugin(source, directory / f"{name}.plugin")
     (directory / "e.plugin").write_bytes(b"no library")
     return directory

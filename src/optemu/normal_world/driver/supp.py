@@ -12,6 +12,7 @@ from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam
 
 if TYPE_CHECKING:
     from optemu.normal_world.driver.tee_core import TeeContext
+    from optemu.normal_world.driver.tee_shm import TeeShm
 
 TEEC_ERROR_COMMUNICATION = 0xFFFF000E
 _META = ioc.TEE_IOCTL_PARAM_ATTR_META | ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT
@@ -134,8 +135,11 @@ class Supp:
             self._sync_id = number
             return request.func, list(request.params)
 
-    def send(self, ret: int, params: list[TeeParam]) -> None:
-        """optee_supp_send: the answer to a request. OSError(EINVAL, ENOENT)."""
+    def send(self, ret: int, params: list[TeeParam], fetch: "Callable[[TeeShm], None]") -> None:
+        """optee_supp_send: the answer to a request. OSError(EINVAL, ENOENT, EFAULT).
+
+        ``fetch`` is called for memory that the supplicant has filled.
+        """
         with self._cond:
             if self._sync_id >= 0:
                 number, rest = self._sync_id, params
@@ -151,10 +155,14 @@ class Supp:
                 raise OSError(errno.EINVAL, f"{len(rest)} parameters answer {len(request.params)}")
             del self._taken[number]
             self._sync_id = -1
-        for p, answer in zip(request.params, rest, strict=True):
-            if p.attr in MEMREFS and p.attr in OUTPUTS:
-                p.b = answer.b
-            elif p.attr in OUTPUTS:
-                p.a, p.b, p.c = answer.a, answer.b, answer.c
-        request.ret = ret
-        request.done.set()
+        try:
+            for p, answer in zip(request.params, rest, strict=True):
+                if p.attr in MEMREFS and p.attr in OUTPUTS:
+                    p.b = answer.b
+                    if p.shm is not None:
+                        fetch(p.shm)
+                elif p.attr in OUTPUTS:
+                    p.a, p.b, p.c = answer.a, answer.b, answer.c
+            request.ret = ret
+        finally:
+            request.done.set()

@@ -364,6 +364,8 @@ def _ioctl_supp_recv(ctx: TeeContext, arg: int, task: Task) -> int:
     for p in params:
         if p.attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK in MEMREFS:
             number = p.shm.id if p.shm is not None else ioc.TEE_MEMREF_NULL
+            if p.shm is not None:
+                p.shm.copy_out(task)
             out += ioc.PARAM.pack(p.attr, p.a if p.shm is not None else 0, p.b, number)
         else:
             out += ioc.PARAM.pack(p.attr, p.a, p.b, p.c)
@@ -380,7 +382,7 @@ def _ioctl_supp_send(ctx: TeeContext, arg: int, task: Task) -> int:
     ret, count = ioc.SUPP_SEND_ARG.unpack_from(block)
     if head + count * ioc.PARAM.size > buf_len:
         raise OSError(errno.EINVAL, f"{buf_len} bytes for {count} parameters")
-    ctx.optee.supp.send(ret, _supp_params(block, head, count))
+    ctx.optee.supp.send(ret, _supp_params(block, head, count), lambda shm: shm.copy_in(task))
     return 0
 
 

@@ -18,12 +18,15 @@ class Janitor:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._actions: dict[int, Callable[[], None]] = {}
         self._posted: deque[Callable[[], None]] = deque()
+        self._fresh: set[int] = set()
+        """Watched since the last poll: what that one said of the number was about a descriptor closed meanwhile."""
         self._stopping = False
         self.watch(self._wake, self._run_posted, readable=True)
         self._thread = threading.Thread(target=self._run, name="optemu-gate-janitor", daemon=True)
         self._thread.start()
 
     def watch(self, fd: int, action: Callable[[], None], readable: bool = False) -> None:
+        self._fresh.add(fd)
         self._actions[fd] = action
         self._epoll.register(fd, select.EPOLLIN if readable else 0)
 
@@ -57,9 +60,10 @@ class Janitor:
 
     def _run(self) -> None:
         while not self._stopping:
+            self._fresh.clear()
             for fd, _ in self._epoll.poll():
                 action = self._actions.get(fd)
-                if action is not None:
+                if action is not None and fd not in self._fresh:
                     self._guarded(action)
 
     @staticmethod

@@ -40,7 +40,7 @@ def _client_nofile() -> tuple[int, int]:
     return _first_nofile
 
 
-def _raise_nofile() -> None:
+def raise_nofile() -> None:
     """Every device, shared memory and thread of the clients costs us a descriptor or two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
@@ -48,7 +48,7 @@ def _raise_nofile() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _check_room(program: str) -> None:
+def check_room() -> None:
     """A client must not run with nobody there to serve it: OSError(EMFILE) if we could not open enough files."""
     with contextlib.ExitStack() as opened:
         try:
@@ -57,7 +57,7 @@ def _check_room(program: str) -> None:
         except OSError as error:
             soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             what = f"{error.strerror}: its TEE needs {_NEEDED_FILES} more than are open, and ulimit -n is {soft}"
-            raise OSError(error.errno, what, program) from None
+            raise OSError(error.errno, what) from None
 
 
 class Launch:
@@ -167,8 +167,8 @@ def launch(
 ) -> Launch:
     """Starts ``argv`` under the filter. GateError; OSError when the program cannot be executed."""
     nofile = _client_nofile()
-    _raise_nofile()
-    _check_room(argv[0])
+    raise_nofile()
+    check_room()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     order = keeper.Order(list(argv), dict(env), nofile, mask, signals.ignored, lifeline)

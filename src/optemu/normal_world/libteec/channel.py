@@ -75,10 +75,15 @@ class Channel:
     def unmap(self, mapping: mmap.mmap, fd: int) -> None:
         """Give shared memory back; later, if somebody still holds a view of it."""
         self._lingering.append((mapping, fd))
-        for item in self._lingering[:]:
+        for _ in range(len(self._lingering)):
+            try:
+                # Taken out while we look at it: another thread may be giving memory back as well.
+                item = self._lingering.pop(0)
+            except IndexError:
+                return
             try:
                 item[0].close()
             except BufferError:
+                self._lingering.append(item)
                 continue
-            self._lingering.remove(item)
             self.close_fd(item[1])

@@ -42,7 +42,8 @@ def process(directory: Path, prefix: str, shm: SharedMemory, params: list[Param]
 
 def _append(directory: Path, name: str, number: int, content: bytes) -> int:
     """Write to file ``number``, or to the first whose name is free; its number. OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
     if number:
         fd = os.open(_path(directory, name, number), _APPEND)
     else:

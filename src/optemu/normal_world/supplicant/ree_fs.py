@@ -116,7 +116,8 @@ class ReeFs:
             if self._root_fd >= 0:
                 return
             try:
-                self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.root.mkdir(mode=0o700, exist_ok=True)
                 self._root_fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError as error:
                 message = f"cannot use {self.root} for secure storage: {error.strerror}; name another with --state"
@@ -134,7 +135,7 @@ class ReeFs:
     def _walk(self, directories: list[bytes], make: bool = False) -> tuple[int, int]:
         """(descriptor of the last of ``directories``, how many of them were made for it). OSError."""
         fd = os.dup(self._root_fd)
-        made = 0
+        made = deepest = 0
         try:
             for n, name in enumerate(directories):
                 try:
@@ -144,13 +145,13 @@ class ReeFs:
                     if not make or len(directories) - n > 2:
                         raise
                     os.mkdir(name, 0o700, dir_fd=fd)
-                    made += 1
+                    made, deepest = made + 1, n + 1
                     inner = os.open(name, _DIRECTORY, dir_fd=fd)
                 os.close(fd)
                 fd = inner
         except BaseException:
             os.close(fd)
-            self._prune(directories[: n + 1], made)
+            self._prune(directories[:deepest], made)
             raise
         return fd, made
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import logging
 import select
 import socket
 import threading
@@ -16,8 +15,6 @@ from optemu.abi import tee_ioctl as ioc
 from optemu.errors import TeeError, explain
 from optemu.normal_world.supplicant.params import Param, bad_parameters, expect, value
 from optemu.normal_world.supplicant.shm import SharedMemory
-
-log = logging.getLogger("optemu.normal_world")
 
 _VALUE_IN: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT
 _VALUE_OUT: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT

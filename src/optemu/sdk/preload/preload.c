@@ -29,7 +29,6 @@
 #define TEE_IOC_SUPPL_RECV 0x8010a406u
 #define TEE_IOC_SUPPL_SEND 0x8010a407u
 #define ARG_MAX_SENT 64
-#define PAGE_MASK 4095ul
 
 struct buf_data {
 	uint64_t ptr;
@@ -42,7 +41,7 @@ struct buf_data {
  */
 static bool is_mapped(const void *p, size_t size)
 {
-	uintptr_t start = (uintptr_t)p & ~PAGE_MASK;
+	uintptr_t start = (uintptr_t)p & -sysconf(_SC_PAGESIZE);
 	uintptr_t end = (uintptr_t)p + size;
 
 	return end > start && !syscall(SYS_msync, start, end - start, MS_ASYNC);

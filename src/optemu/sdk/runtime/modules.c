@@ -69,7 +69,7 @@ void __utee_tcb_init(void)
 	const struct dl_phdr_info *module = NULL;
 	const Elf_Phdr *tls = NULL;
 
-	if (size > tcb_size) {
+	if (size > TCB_HEAD && size > tcb_size) {
 		tcb = realloc(tcb, size);
 		if (!tcb)
 			abort();

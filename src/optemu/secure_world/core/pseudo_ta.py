@@ -4,6 +4,10 @@
     class Demo(PseudoTa):
         def invoke_command(self, thread, session, cmd, types, params): ...
 
+or, better when there are several commands with parameters of their own, a table:
+
+        commands = (PtaCommand(0, "ADD", param_types(TEE_PARAM_TYPE_VALUE_INOUT), add), ...)
+
 One object serves all sessions of the TA; what belongs to a session is returned by ``open_session`` and handed
 back as ``session``. Parameters are mutable: write ``a``/``b`` of a value, ``buffer[:]`` and ``size`` of a memref.
 ``thread.session`` is the calling TA's session (ts_get_calling_session), None for the normal world.
@@ -11,7 +15,8 @@ back as ``session``. Parameters are mutable: write ``a``/``b`` of a value, ``buf
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optemu.abi import gp
 from optemu.abi.ta_head import (
@@ -79,15 +84,47 @@ class PtaMemref:
 PtaParam = Value | PtaMemref | None
 
 
+@dataclass(frozen=True, slots=True)
+class PtaCall:
+    """A command under way: ``session`` is the static TA's own, ``params`` are of the classes that ``types`` says."""
+
+    thread: Thread
+    session: Any
+    types: int
+    params: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PtaCommand:
+    """One row of a static TA's table of commands.
+
+    ``types`` None: the handler judges the parameter types itself. ``handler`` gets the static TA and the call, and
+    returns a TEE_Result, or None for success; without one the command is not supported, and ``note`` says why.
+    """
+
+    number: int
+    name: str
+    types: int | None
+    handler: Callable[[Any, PtaCall], int | None] | None
+    note: str = ""
+
+
 class PseudoTa:
-    """Base of all static TAs: the five entry points (struct pseudo_ta_head)."""
+    """Base of all static TAs: the five entry points (struct pseudo_ta_head).
+
+    A static TA has either a table of ``commands`` or an ``invoke_command`` of its own.
+    """
 
     uuid: bytes
     name: str
     flags: int
+    commands: tuple[PtaCommand, ...] = ()
+    unknown_command = gp.TEE_ERROR_NOT_IMPLEMENTED
+    """What a command is answered that the table does not have."""
 
     def __init__(self, tee: "Tee") -> None:
         self.tee = tee
+        self._by_number = {row.number: row for row in self.commands}
 
     def create(self) -> None:
         """Before the first session opens. TeeError refuses."""
@@ -106,7 +143,15 @@ class PseudoTa:
         self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
     ) -> int | None:
         """Do ``cmd``: a TEE_Result, or None for success. TeeError is the same as returning its code."""
-        raise NotImplementedError
+        row = self._by_number.get(cmd)
+        if row is None:
+            return self.unknown_command
+        if row.types is not None and types != row.types:
+            return gp.TEE_ERROR_BAD_PARAMETERS
+        if row.handler is None:
+            log.info("%s: %s is not supported: %s", self.name, row.name, row.note)
+            return gp.TEE_ERROR_NOT_SUPPORTED
+        return row.handler(self, PtaCall(thread, session, types, params))
 
 
 P = TypeVar("P", bound=type[PseudoTa])
@@ -144,8 +189,8 @@ def verify_conformance(table: tuple[type[PseudoTa], ...]) -> None:
             raise ValueError(f"{who} must be single instance, multi session and kept alive; flags 0x{ta.flags:x}")
         if ta.flags & ~PTA_ALLOWED_FLAGS:
             raise ValueError(f"{who} has flags a static TA cannot have: 0x{ta.flags & ~PTA_ALLOWED_FLAGS:x}")
-        if ta.invoke_command is PseudoTa.invoke_command:
-            raise ValueError(f"{who} has no invoke_command")
+        if ta.invoke_command is PseudoTa.invoke_command and not ta.commands:
+            raise ValueError(f"{who} has no invoke_command and no commands")
         seen[ta.uuid] = ta.name
 
 

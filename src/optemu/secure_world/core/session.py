@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from optemu.abi import gp
+from optemu.secure_world.core.gprof import SampleBuf
 from optemu.secure_world.core.param import TaParams
 from optemu.secure_world.core.sync import Condvar
 from optemu.secure_world.core.thread import Thread
@@ -97,6 +98,7 @@ class Session:
         "param",
         "ref_count",
         "refc_cv",
+        "sbuf",
         "unlink",
         "uref",
         "user_ctx",
@@ -119,6 +121,8 @@ class Session:
         self.unlink = False
         self.uref = next(_urefs)
         """What a user TA is told as the session's name; unlike ``id`` unique over all clients."""
+        self.sbuf: SampleBuf | None = None
+        """Where samples of the TA's program counter go while it has itself profiled."""
         self.user_ctx: object | None = None
         """What a static TA keeps for this session."""
 

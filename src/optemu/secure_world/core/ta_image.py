@@ -78,19 +78,30 @@ class TaInstance:
         elf, segments, patches = dlopen(self.elf, libraries, self.space.copy_from_user_private)
         if segments[-1].va + segments[-1].size > MAP_BASE:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "no addresses left for another library")
-        for segment in segments:
-            region = self.memory.allocate(segment.size, secure=True)
+        for segment, region in zip(segments, self._allocate(segments), strict=True):
             segment.store(region.view)
             self.space.map(segment.va, region, 0, segment.size, Prot(segment.prot), DL)
         for va, data in patches:
             self.space.copy_to_user_private(va, data)
         self.elf = elf
 
+    def _allocate(self, segments: list[Segment]) -> list[Region]:
+        """Memory for each of ``segments``, or none at all."""
+        regions: list[Region] = []
+        try:
+            regions += (self.memory.allocate(segment.size, secure=True) for segment in segments)
+        except MemoryError as e:
+            for region in regions:
+                self.memory.free(region)
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
+        return regions
+
     def recycle(self) -> None:
         self.reset()
         self.cpu.restore(self._fresh)
 
     def close(self) -> None:
+        self.space.unmap_added(self.memory)
         self.cpu.close()
         self.memory.free(self.region)
         self.image.limit.one_less()

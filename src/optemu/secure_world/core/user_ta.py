@@ -229,6 +229,8 @@ class UserTaCtx(TaCtx):
                 stop = cpu.resume(ret & 0xFFFFFFFF)
             elif stop is _STOPPED:
                 cpu.clear_stop()
+                if self.session is not None and self.session.sbuf is not None:
+                    self.session.sbuf.sample(cpu.pc & ~1)
                 thread.foreign_interrupt()
                 self.stretch = next(_stretches)
                 stop = cpu.continue_()

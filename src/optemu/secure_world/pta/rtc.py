@@ -4,14 +4,13 @@ The board's clock has no alarm: GET_INFO says so, and the commands about it are 
 """
 
 import struct
-from collections.abc import Callable
 
 from optemu.abi import gp
 from optemu.abi.ta_head import TA_FLAG_CONCURRENT, TA_FLAG_DEVICE_ENUM
-from optemu.board.rtc import RANGE_MAX, RANGE_MIN, Rtc, RtcTime
+from optemu.board.rtc import RANGE_MAX, RANGE_MIN, RtcTime
 from optemu.errors import TeeError
-from optemu.secure_world.core.param import Value, param_types
-from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
+from optemu.secure_world.core.param import param_types
+from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand, PtaMemref, PtaParam
 from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.thread import Thread
 
@@ -36,8 +35,64 @@ RTC_INFO = struct.Struct("<QQ28s28s")
 # struct pta_rtc_alarm: enabled, pending, time
 RTC_ALARM = struct.Struct("<BBxx28s")
 
-_IN, _OUT = gp.TEE_PARAM_TYPE_VALUE_INPUT, gp.TEE_PARAM_TYPE_VALUE_OUTPUT
-_MEM_IN, _MEM_OUT = gp.TEE_PARAM_TYPE_MEMREF_INPUT, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT
+_IN, _OUT = param_types(gp.TEE_PARAM_TYPE_VALUE_INPUT), param_types(gp.TEE_PARAM_TYPE_VALUE_OUTPUT)
+_MEM_IN, _MEM_OUT = param_types(gp.TEE_PARAM_TYPE_MEMREF_INPUT), param_types(gp.TEE_PARAM_TYPE_MEMREF_OUTPUT)
+_NO_ALARM = "the board's clock has no alarm"
+
+
+def _pack(time: RtcTime) -> bytes:
+    return RTC_TIME.pack(time.sec, time.min, time.hour, time.mday, time.mon, time.year, time.wday)
+
+
+def _struct(call: PtaCall, size: int) -> PtaMemref:
+    """The reference to one structure of ``size`` bytes, aligned as C wants it."""
+    param: PtaMemref = call.params[0]
+    if param.buffer is None or param.size != size or param.pa % 4:
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"{param.size} bytes at 0x{param.pa:x} for a structure of {size}")
+    return param
+
+
+def _get_info(pta: PseudoTa, call: PtaCall) -> int:
+    info = RTC_INFO.pack(PTA_RTC_INFO_VERSION, PTA_RTC_FEATURE_CORRECTION, _pack(RANGE_MIN), _pack(RANGE_MAX))
+    return _struct(call, RTC_INFO.size).give(info)
+
+
+def _get_time(pta: PseudoTa, call: PtaCall) -> int:
+    return _struct(call, RTC_TIME.size).give(_pack(pta.tee.board.rtc.get_time()))
+
+
+def _set_time(pta: PseudoTa, call: PtaCall) -> int:
+    sec, minute, hour, mday, mon, year, wday = RTC_TIME.unpack(_struct(call, RTC_TIME.size).read())
+    try:
+        pta.tee.board.rtc.set_time(RtcTime(year, mon, mday, wday, hour, minute, sec))
+    except (ValueError, OverflowError) as error:
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, str(error)) from error
+    return gp.TEE_SUCCESS
+
+
+def _get_offset(pta: PseudoTa, call: PtaCall) -> int:
+    call.params[0].a = pta.tee.board.rtc.offset & 0xFFFFFFFF
+    return gp.TEE_SUCCESS
+
+
+def _set_offset(pta: PseudoTa, call: PtaCall) -> int:
+    ppb = call.params[0].a
+    try:
+        pta.tee.board.rtc.offset = ppb - (1 << 32) if ppb >> 31 else ppb
+    except ValueError as error:
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, str(error)) from error
+    return gp.TEE_SUCCESS
+
+
+def _alarm(pta: PseudoTa, call: PtaCall) -> int:
+    """READ_ALARM, SET_ALARM: the structure is checked first."""
+    _struct(call, RTC_ALARM.size)
+    return gp.TEE_ERROR_NOT_SUPPORTED
+
+
+def _alarm_flag(pta: PseudoTa, call: PtaCall) -> int:
+    """ENABLE_ALARM, SET_WAKE_ALARM_STATUS: 0 or 1."""
+    return gp.TEE_ERROR_NOT_SUPPORTED if call.params[0].a <= 1 else gp.TEE_ERROR_BAD_PARAMETERS
 
 
 class RtcPta(PseudoTa):
@@ -46,94 +101,20 @@ class RtcPta(PseudoTa):
     uuid = gp.uuid_octets("f389f8c8-845f-496c-8bbe-d64bd24c92fd")
     name = "rtc.pta"
     flags = PTA_DEFAULT_FLAGS | TA_FLAG_CONCURRENT | TA_FLAG_DEVICE_ENUM
+    commands = (
+        PtaCommand(PTA_CMD_RTC_GET_INFO, "GET_INFO", _MEM_OUT, _get_info),
+        PtaCommand(PTA_CMD_RTC_GET_TIME, "GET_TIME", _MEM_OUT, _get_time),
+        PtaCommand(PTA_CMD_RTC_SET_TIME, "SET_TIME", _MEM_IN, _set_time),
+        PtaCommand(PTA_CMD_RTC_GET_OFFSET, "GET_OFFSET", _OUT, _get_offset),
+        PtaCommand(PTA_CMD_RTC_SET_OFFSET, "SET_OFFSET", _IN, _set_offset),
+        PtaCommand(PTA_CMD_RTC_READ_ALARM, "READ_ALARM", _MEM_OUT, _alarm),
+        PtaCommand(PTA_CMD_RTC_SET_ALARM, "SET_ALARM", _MEM_IN, _alarm),
+        PtaCommand(PTA_CMD_RTC_ENABLE_ALARM, "ENABLE_ALARM", _IN, _alarm_flag),
+        PtaCommand(PTA_CMD_RTC_WAIT_ALARM, "WAIT_ALARM", _OUT, None, _NO_ALARM),
+        PtaCommand(PTA_CMD_RTC_CANCEL_WAIT_ALARM, "CANCEL_WAIT_ALARM", 0, None, _NO_ALARM),
+        PtaCommand(PTA_CMD_RTC_SET_WAKE_ALARM_STATUS, "SET_WAKE_ALARM_STATUS", _IN, _alarm_flag),
+    )
 
     def open_session(self, thread: Thread, client: Identity, types: int, params: list[PtaParam]) -> None:
         if client.login != gp.TEE_LOGIN_REE_KERNEL:
             raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, "rtc.pta serves the normal world's kernel only")
-
-    def invoke_command(
-        self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
-    ) -> int | None:
-        command = _COMMANDS.get(cmd)
-        if command is None:
-            return gp.TEE_ERROR_NOT_IMPLEMENTED
-        kind, handler = command
-        if types != param_types(kind):
-            return gp.TEE_ERROR_BAD_PARAMETERS
-        return handler(self.tee.board.rtc, params[0])
-
-
-def _pack(time: RtcTime) -> bytes:
-    return RTC_TIME.pack(time.sec, time.min, time.hour, time.mday, time.mon, time.year, time.wday)
-
-
-def _struct(param: PtaParam, size: int) -> PtaMemref:
-    """A reference to one structure of ``size`` bytes, aligned as C wants it."""
-    assert isinstance(param, PtaMemref)
-    if param.buffer is None or param.size != size or param.pa % 4:
-        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"{param.size} bytes at 0x{param.pa:x} for a structure of {size}")
-    return param
-
-
-def _get_info(rtc: Rtc, param: PtaParam) -> int:
-    info = RTC_INFO.pack(PTA_RTC_INFO_VERSION, PTA_RTC_FEATURE_CORRECTION, _pack(RANGE_MIN), _pack(RANGE_MAX))
-    return _struct(param, RTC_INFO.size).give(info)
-
-
-def _get_time(rtc: Rtc, param: PtaParam) -> int:
-    return _struct(param, RTC_TIME.size).give(_pack(rtc.get_time()))
-
-
-def _set_time(rtc: Rtc, param: PtaParam) -> int:
-    sec, minute, hour, mday, mon, year, wday = RTC_TIME.unpack(_struct(param, RTC_TIME.size).read())
-    try:
-        rtc.set_time(RtcTime(year, mon, mday, wday, hour, minute, sec))
-    except (ValueError, OverflowError) as error:
-        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, str(error)) from error
-    return gp.TEE_SUCCESS
-
-
-def _get_offset(rtc: Rtc, param: PtaParam) -> int:
-    assert isinstance(param, Value)
-    param.a = rtc.offset & 0xFFFFFFFF
-    return gp.TEE_SUCCESS
-
-
-def _set_offset(rtc: Rtc, param: PtaParam) -> int:
-    assert isinstance(param, Value)
-    try:
-        rtc.offset = param.a - (1 << 32) if param.a >> 31 else param.a
-    except ValueError as error:
-        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, str(error)) from error
-    return gp.TEE_SUCCESS
-
-
-def _alarm(rtc: Rtc, param: PtaParam) -> int:
-    """READ_ALARM, SET_ALARM: the structure is checked first."""
-    _struct(param, RTC_ALARM.size)
-    return gp.TEE_ERROR_NOT_SUPPORTED
-
-
-def _alarm_flag(rtc: Rtc, param: PtaParam) -> int:
-    """ENABLE_ALARM, SET_WAKE_ALARM_STATUS: 0 or 1."""
-    assert isinstance(param, Value)
-    return gp.TEE_ERROR_NOT_SUPPORTED if param.a <= 1 else gp.TEE_ERROR_BAD_PARAMETERS
-
-
-def _no_alarm(rtc: Rtc, param: PtaParam) -> int:
-    return gp.TEE_ERROR_NOT_SUPPORTED
-
-
-_COMMANDS: dict[int, tuple[int, Callable[[Rtc, PtaParam], int]]] = {
-    PTA_CMD_RTC_GET_INFO: (_MEM_OUT, _get_info),
-    PTA_CMD_RTC_GET_TIME: (_MEM_OUT, _get_time),
-    PTA_CMD_RTC_SET_TIME: (_MEM_IN, _set_time),
-    PTA_CMD_RTC_GET_OFFSET: (_OUT, _get_offset),
-    PTA_CMD_RTC_SET_OFFSET: (_IN, _set_offset),
-    PTA_CMD_RTC_READ_ALARM: (_MEM_OUT, _alarm),
-    PTA_CMD_RTC_SET_ALARM: (_MEM_IN, _alarm),
-    PTA_CMD_RTC_ENABLE_ALARM: (_IN, _alarm_flag),
-    PTA_CMD_RTC_WAIT_ALARM: (_OUT, _no_alarm),
-    PTA_CMD_RTC_CANCEL_WAIT_ALARM: (gp.TEE_PARAM_TYPE_NONE, _no_alarm),
-    PTA_CMD_RTC_SET_WAKE_ALARM_STATUS: (_IN, _alarm_flag),
-}

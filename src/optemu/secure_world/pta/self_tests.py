@@ -9,14 +9,10 @@ that physical addresses lead to their bytes and to no other world's.
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from optemu.abi import gp, optee_msg
 from optemu.board.memory import PAGE_SIZE, PhysicalMemory, Region, round_up
 from optemu.secure_world.core.mobj import Mobj, Run, ShmRegistry
-
-if TYPE_CHECKING:
-    from optemu.secure_world.core.tee import Tee
 
 log = logging.getLogger("optemu.core")
 _U64 = 0xFFFFFFFFFFFFFFFF
@@ -101,9 +97,9 @@ SELF_TESTS: tuple[Callable[[PhysicalMemory], bool], ...] = (
 )
 
 
-def core_self_tests(tee: "Tee") -> int:
+def core_self_tests(memory: PhysicalMemory) -> int:
     """All of them, each whatever became of the others: TEE_SUCCESS, or TEE_ERROR_GENERIC and names in the log."""
-    failed = [test.__name__ for test in SELF_TESTS if not test(tee.board.memory)]
+    failed = [test.__name__ for test in SELF_TESTS if not test(memory)]
     for name in failed:
         log.error("%s failed", name)
     return gp.TEE_ERROR_GENERIC if failed else gp.TEE_SUCCESS

@@ -3,8 +3,6 @@
 Each command is one RPC. The supplicant keeps sockets by TA instance, so that no TA reaches another's.
 """
 
-from collections.abc import Callable
-
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.abi.optee_msg import (
@@ -17,8 +15,8 @@ from optemu.abi.optee_msg import (
 )
 from optemu.abi.ta_head import TA_FLAG_CONCURRENT
 from optemu.secure_world.core.mobj import Mobj
-from optemu.secure_world.core.param import Value, param_types
-from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
+from optemu.secure_world.core.param import param_types
+from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand, PtaParam
 from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.thread import RpcParam, ShmCacheUser, Thread
 from optemu.secure_world.pta.caller import calling_user_ta
@@ -34,33 +32,9 @@ _MEM_IN, _MEM_OUT = gp.TEE_PARAM_TYPE_MEMREF_INPUT, gp.TEE_PARAM_TYPE_MEMREF_OUT
 _MEM_INOUT = gp.TEE_PARAM_TYPE_MEMREF_INOUT
 
 
-class SocketPta(PseudoTa):
-    """socket: for user TAs only. A session is the number of the TA's instance."""
-
-    uuid = gp.uuid_octets("3b996a7d-2c2b-4a49-a896-e1fb5766d2f4")
-    name = "socket"
-    flags = PTA_DEFAULT_FLAGS | TA_FLAG_CONCURRENT
-
-    def open_session(self, thread: Thread, client: Identity, types: int, params: list[PtaParam]) -> int:
-        return calling_user_ta(thread, self.name).instance_id
-
-    def close_session(self, thread: Thread, session: object) -> None:
-        if isinstance(session, int):
-            thread.rpc_cmd(rpc.OPTEE_RPC_CMD_SOCKET, [_request(rpc.OPTEE_RPC_SOCKET_CLOSE_ALL, session)])
-
-    def invoke_command(
-        self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
-    ) -> int | None:
-        assert isinstance(session, int)
-        command = _COMMANDS.get(cmd)
-        if command is None:
-            return gp.TEE_ERROR_NOT_IMPLEMENTED
-        wanted, handler = command
-        return handler(thread, session, params) if types == wanted else gp.TEE_ERROR_BAD_PARAMETERS
-
-
-def _request(op: int, instance: int, handle: int = 0) -> RpcParam:
-    return RpcParam(OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, op, instance, handle)
+def _rpc(thread: Thread, instance: int, op: int, handle: int, *rest: RpcParam) -> int:
+    request = RpcParam(OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, op, instance, handle)
+    return thread.rpc_cmd(rpc.OPTEE_RPC_CMD_SOCKET, [request, *rest])
 
 
 def _shared(thread: Thread, data: bytes) -> Mobj:
@@ -69,56 +43,41 @@ def _shared(thread: Thread, data: bytes) -> Mobj:
     return mobj
 
 
-def _open(thread: Thread, instance: int, params: list[PtaParam]) -> int:
+def _open(pta: PseudoTa, call: PtaCall) -> int:
     """[in] value: IP version, port; memref: server's name with its terminator; value: protocol. [out] value: handle."""
-    where, server, protocol, handle = params
-    assert isinstance(where, Value)
-    assert isinstance(server, PtaMemref)
-    assert isinstance(protocol, Value)
-    assert isinstance(handle, Value)
-    name = RpcParam(OPTEE_MSG_ATTR_TYPE_RMEM_INPUT, 0, server.size, mobj=_shared(thread, server.read()))
+    where, server, protocol, handle = call.params
+    name = RpcParam(OPTEE_MSG_ATTR_TYPE_RMEM_INPUT, 0, server.size, mobj=_shared(call.thread, server.read()))
     address = RpcParam(OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, where.b, protocol.a, where.a)
     out = RpcParam(OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT)
-    ret = thread.rpc_cmd(rpc.OPTEE_RPC_CMD_SOCKET, [_request(rpc.OPTEE_RPC_SOCKET_OPEN, instance), address, name, out])
+    ret = _rpc(call.thread, call.session, rpc.OPTEE_RPC_SOCKET_OPEN, 0, address, name, out)
     if ret == gp.TEE_SUCCESS:
         handle.a = out.a & 0xFFFFFFFF
     return ret
 
 
-def _close(thread: Thread, instance: int, params: list[PtaParam]) -> int:
+def _close(pta: PseudoTa, call: PtaCall) -> int:
     """[in] value: handle."""
-    assert isinstance(params[0], Value)
-    request = _request(rpc.OPTEE_RPC_SOCKET_CLOSE, instance, params[0].a)
-    return thread.rpc_cmd(rpc.OPTEE_RPC_CMD_SOCKET, [request])
+    return _rpc(call.thread, call.session, rpc.OPTEE_RPC_SOCKET_CLOSE, call.params[0].a)
 
 
-def _send(thread: Thread, instance: int, params: list[PtaParam]) -> int:
+def _send(pta: PseudoTa, call: PtaCall) -> int:
     """[in] value: handle, milliseconds; memref: bytes. [out] value: how many were sent."""
-    request, data, sent = params[:3]
-    assert isinstance(request, Value)
-    assert isinstance(data, PtaMemref)
-    assert isinstance(sent, Value)
-    source = RpcParam(OPTEE_MSG_ATTR_TYPE_RMEM_INPUT, 0, data.size, mobj=_shared(thread, data.read()))
+    request, data, sent, _ = call.params
+    source = RpcParam(OPTEE_MSG_ATTR_TYPE_RMEM_INPUT, 0, data.size, mobj=_shared(call.thread, data.read()))
     limit = RpcParam(OPTEE_MSG_ATTR_TYPE_VALUE_INOUT, request.b)
-    ret = thread.rpc_cmd(
-        rpc.OPTEE_RPC_CMD_SOCKET, [_request(rpc.OPTEE_RPC_SOCKET_SEND, instance, request.a), source, limit]
-    )
+    ret = _rpc(call.thread, call.session, rpc.OPTEE_RPC_SOCKET_SEND, request.a, source, limit)
     sent.a = limit.b & 0xFFFFFFFF
     return ret
 
 
-def _recv(thread: Thread, instance: int, params: list[PtaParam]) -> int:
+def _recv(pta: PseudoTa, call: PtaCall) -> int:
     """[in] value: handle, milliseconds. [out] memref: bytes; its size may tell of more than there was room for."""
-    request, target = params[:2]
-    assert isinstance(request, Value)
-    assert isinstance(target, PtaMemref)
+    request, target, *_ = call.params
     room = target.size
-    mobj = thread.rpc_shm_cache_alloc(ShmCacheUser.SOCKET, room) if room else None
+    mobj = call.thread.rpc_shm_cache_alloc(ShmCacheUser.SOCKET, room) if room else None
     out = RpcParam(OPTEE_MSG_ATTR_TYPE_RMEM_OUTPUT, 0, room, mobj=mobj)
     limit = RpcParam(OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, request.b)
-    ret = thread.rpc_cmd(
-        rpc.OPTEE_RPC_CMD_SOCKET, [_request(rpc.OPTEE_RPC_SOCKET_RECV, instance, request.a), out, limit]
-    )
+    ret = _rpc(call.thread, call.session, rpc.OPTEE_RPC_SOCKET_RECV, request.a, out, limit)
     if ret == gp.TEE_SUCCESS and mobj is not None and target.buffer is not None:
         got = min(room, out.b)
         target.buffer[:got] = mobj.read(0, got)
@@ -126,28 +85,37 @@ def _recv(thread: Thread, instance: int, params: list[PtaParam]) -> int:
     return ret
 
 
-def _ioctl(thread: Thread, instance: int, params: list[PtaParam]) -> int:
+def _ioctl(pta: PseudoTa, call: PtaCall) -> int:
     """[in] value: handle, command. [inout] memref: its argument."""
-    request, argument = params[:2]
-    assert isinstance(request, Value)
-    assert isinstance(argument, PtaMemref)
+    request, argument, *_ = call.params
     room = argument.size
-    mobj = _shared(thread, argument.read())
+    mobj = _shared(call.thread, argument.read())
     inout = RpcParam(OPTEE_MSG_ATTR_TYPE_RMEM_INOUT, 0, room, mobj=mobj)
     command = RpcParam(OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, request.b)
-    ret = thread.rpc_cmd(
-        rpc.OPTEE_RPC_CMD_SOCKET, [_request(rpc.OPTEE_RPC_SOCKET_IOCTL, instance, request.a), inout, command]
-    )
+    ret = _rpc(call.thread, call.session, rpc.OPTEE_RPC_SOCKET_IOCTL, request.a, inout, command)
     if inout.b <= room and argument.buffer is not None:
         argument.buffer[: inout.b] = mobj.read(0, inout.b)
     argument.size = inout.b & 0xFFFFFFFF
     return ret
 
 
-_COMMANDS: dict[int, tuple[int, Callable[[Thread, int, list[PtaParam]], int]]] = {
-    PTA_SOCKET_OPEN: (param_types(_IN, _MEM_IN, _IN, _OUT), _open),
-    PTA_SOCKET_CLOSE: (param_types(_IN), _close),
-    PTA_SOCKET_SEND: (param_types(_IN, _MEM_IN, _OUT), _send),
-    PTA_SOCKET_RECV: (param_types(_IN, _MEM_OUT), _recv),
-    PTA_SOCKET_IOCTL: (param_types(_IN, _MEM_INOUT), _ioctl),
-}
+class SocketPta(PseudoTa):
+    """socket: for user TAs only. A session is the number of the TA's instance."""
+
+    uuid = gp.uuid_octets("3b996a7d-2c2b-4a49-a896-e1fb5766d2f4")
+    name = "socket"
+    flags = PTA_DEFAULT_FLAGS | TA_FLAG_CONCURRENT
+    commands = (
+        PtaCommand(PTA_SOCKET_OPEN, "OPEN", param_types(_IN, _MEM_IN, _IN, _OUT), _open),
+        PtaCommand(PTA_SOCKET_CLOSE, "CLOSE", param_types(_IN), _close),
+        PtaCommand(PTA_SOCKET_SEND, "SEND", param_types(_IN, _MEM_IN, _OUT), _send),
+        PtaCommand(PTA_SOCKET_RECV, "RECV", param_types(_IN, _MEM_OUT), _recv),
+        PtaCommand(PTA_SOCKET_IOCTL, "IOCTL", param_types(_IN, _MEM_INOUT), _ioctl),
+    )
+
+    def open_session(self, thread: Thread, client: Identity, types: int, params: list[PtaParam]) -> int:
+        return calling_user_ta(thread, self.name).instance_id
+
+    def close_session(self, thread: Thread, session: object) -> None:
+        if isinstance(session, int):
+            _rpc(thread, session, rpc.OPTEE_RPC_SOCKET_CLOSE_ALL, 0)

@@ -4,13 +4,13 @@ import logging
 import struct
 
 from optemu.abi import gp
-from optemu.board.memory import SEC_WINDOW
+from optemu.board.memory import SEC_WINDOW, Usage
 from optemu.secure_world.core.param import TaParams, Value, param_types
-from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaMemref, PtaParam
+from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
 
-log = logging.getLogger("optemu.core")
+console = logging.getLogger("optemu.console")
 
 STATS_CMD_PAGER_STATS = 0
 STATS_CMD_ALLOC_STATS = 1
@@ -36,11 +36,90 @@ _POOLS = {
 }
 _DRIVERS = {STATS_DRIVER_TYPE_CLOCK: "clocks", STATS_DRIVER_TYPE_REGULATOR: "regulators"}
 _U32 = 0xFFFFFFFF
-_OUT3 = param_types(*[gp.TEE_PARAM_TYPE_VALUE_OUTPUT] * 3)
+_IN, _OUT, _MEM_OUT = gp.TEE_PARAM_TYPE_VALUE_INPUT, gp.TEE_PARAM_TYPE_VALUE_OUTPUT, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT
 
 
-def _is(types: int, *wanted: int) -> bool:
-    return types == param_types(*wanted)
+def _pager(pta: PseudoTa, call: PtaCall) -> None:
+    """[out] values: figures of the pager. There is none here: every figure is 0."""
+    for p in call.params[:3]:
+        p.a = p.b = 0
+
+
+def _alloc(pta: PseudoTa, call: PtaCall) -> int:
+    """[in] value: pool or 0 for all, reset. [out] memref: one struct pta_stats_alloc for each.
+
+    Only TA memory is limited and counted here.
+    """
+    pool, out, *_ = call.params
+    if pool.a > STATS_NB_POOLS:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    pools = range(1, STATS_NB_POOLS + 1) if not pool.a else (pool.a,)
+    if out.size < len(pools) * _ALLOC.size:
+        out.size = len(pools) * _ALLOC.size
+        return gp.TEE_ERROR_SHORT_BUFFER
+    memory = pta.tee.board.memory.usage(secure=True)
+    ret: int = out.give(b"".join(_pool(n, memory) for n in pools))
+    if pool.b and ALLOC_ID_TA_RAM in pools:
+        memory.reset()
+    return ret
+
+
+def _pool(number: int, memory: Usage) -> bytes:
+    figures = [0] * 6
+    if number == ALLOC_ID_TA_RAM:
+        size = SEC_WINDOW[1] - SEC_WINDOW[0]
+        figures = [memory.used, memory.peak, size, memory.failures, memory.biggest_failure, memory.used_at_failure]
+    return _ALLOC.pack(_POOLS[number].encode(), 0, *(min(n, _U32) for n in figures))
+
+
+def _tas(pta: PseudoTa, call: PtaCall) -> int:
+    """[out] memref: one struct pta_stats_ta for each user TA, with the heap figures its runtime gives."""
+    out = call.params[0]
+    contexts = [ctx for ctx in pta.tee.manager.contexts if isinstance(ctx, UserTaCtx)]
+    if not contexts:
+        return gp.TEE_ERROR_ITEM_NOT_FOUND
+    size = len(contexts) * (_TA.size + _ALLOC.size)
+    if out.buffer is None or out.size < size:
+        out.size = size
+        return gp.TEE_ERROR_SHORT_BUFFER
+    ret: int = out.give(b"".join(_ta(call.thread, ctx) for ctx in contexts))
+    return ret
+
+
+def _ta(thread: Thread, ctx: UserTaCtx) -> bytes:
+    sessions = [s for s in list(ctx.tee.open_sessions.values()) if s.ctx is ctx]
+    head = _TA.pack(gp.uuid_to_memory(ctx.uuid), ctx.panicked, len(sessions))
+    heap = _heap(thread, ctx, sessions[0].id) if sessions else [0] * 6
+    return head + _ALLOC.pack(b"", 0, *heap)
+
+
+def _heap(thread: Thread, ctx: UserTaCtx, session_id: int) -> list[int]:
+    manager = ctx.tee.manager
+    session = manager.get_session(thread, session_id, ctx.tee.open_sessions)
+    if session is None:
+        return [0] * 6
+    out = [Value(), Value(), Value()]
+    ret = manager.dump_mem_stats(thread, session, TaParams(param_types(_OUT, _OUT, _OUT), [*out, None]))
+    manager.put_session(thread, session)
+    if ret:
+        return [0] * 6
+    return [v & _U32 for p in out for v in (p.a, p.b)]
+
+
+def _time(pta: PseudoTa, call: PtaCall) -> None:
+    """[out] values: REE time and system time, each seconds and milliseconds."""
+    ree, system, *_ = call.params
+    ree.a, ree.b = divmod(pta.tee.time.ree(call.thread), 1000)
+    system.a, system.b = divmod(pta.tee.time.system(), 1000)
+
+
+def _print_driver_info(pta: PseudoTa, call: PtaCall) -> int:
+    """[in] value: STATS_DRIVER_TYPE_*. The board has no drivers of either kind to be printed."""
+    drivers = _DRIVERS.get(call.params[0].a)
+    if drivers is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    console.info("I/TC: the board has no %s", drivers)
+    return gp.TEE_SUCCESS
 
 
 class StatsPta(PseudoTa):
@@ -49,117 +128,12 @@ class StatsPta(PseudoTa):
     uuid = gp.uuid_octets("d96a5b40-e2c7-b1af-8794-1002a5d5c61b")
     name = "stats.pta"
     flags = PTA_DEFAULT_FLAGS
-
-    def invoke_command(
-        self, thread: Thread, session: object, cmd: int, types: int, params: list[PtaParam]
-    ) -> int | None:
-        match cmd:
-            case 0:
-                return self._pager(types, params)
-            case 1:
-                return self._alloc(types, params)
-            case 2:
-                return gp.TEE_SUCCESS if types == 0 else gp.TEE_ERROR_BAD_PARAMETERS
-            case 3:
-                return self._tas(thread, types, params)
-            case 4:
-                return self._time(thread, types, params)
-            case 5:
-                return _print_driver_info(types, params)
-        return gp.TEE_ERROR_BAD_PARAMETERS
-
-    def _pager(self, types: int, params: list[PtaParam]) -> int:
-        """There is no pager here: every figure is 0."""
-        if types != _OUT3:
-            return gp.TEE_ERROR_BAD_PARAMETERS
-        for p in params[:3]:
-            assert isinstance(p, Value)
-            p.a = p.b = 0
-        return gp.TEE_SUCCESS
-
-    def _alloc(self, types: int, params: list[PtaParam]) -> int:
-        """One struct pta_stats_alloc for each pool asked for; only TA memory is limited and counted here."""
-        pool, out = params[0], params[1]
-        if not _is(types, gp.TEE_PARAM_TYPE_VALUE_INPUT, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT):
-            return gp.TEE_ERROR_BAD_PARAMETERS
-        assert isinstance(pool, Value)
-        assert isinstance(out, PtaMemref)
-        if pool.a > STATS_NB_POOLS:
-            return gp.TEE_ERROR_BAD_PARAMETERS
-        pools = range(1, STATS_NB_POOLS + 1) if not pool.a else (pool.a,)
-        if out.size < len(pools) * _ALLOC.size:
-            out.size = len(pools) * _ALLOC.size
-            return gp.TEE_ERROR_SHORT_BUFFER
-        return out.give(b"".join(self._pool(n, reset=bool(pool.b)) for n in pools))
-
-    def _pool(self, number: int, reset: bool) -> bytes:
-        if number != ALLOC_ID_TA_RAM:
-            return _ALLOC.pack(_POOLS[number].encode(), *[0] * 7)
-        usage = self.tee.board.memory.usage(secure=True)
-        figures = (
-            usage.used,
-            usage.peak,
-            SEC_WINDOW[1] - SEC_WINDOW[0],
-            usage.failures,
-            usage.biggest_failure,
-            usage.used_at_failure,
-        )
-        if reset:
-            usage.reset()
-        return _ALLOC.pack(_POOLS[number].encode(), 0, *(min(n, _U32) for n in figures))
-
-    def _tas(self, thread: Thread, types: int, params: list[PtaParam]) -> int:
-        """One struct pta_stats_ta for each user TA, with the heap figures its runtime gives."""
-        out = params[0]
-        if not _is(types, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT):
-            return gp.TEE_ERROR_BAD_PARAMETERS
-        assert isinstance(out, PtaMemref)
-        contexts = [ctx for ctx in self.tee.manager.contexts if isinstance(ctx, UserTaCtx)]
-        if not contexts:
-            return gp.TEE_ERROR_ITEM_NOT_FOUND
-        size = len(contexts) * (_TA.size + _ALLOC.size)
-        if out.buffer is None or out.size < size:
-            out.size = size
-            return gp.TEE_ERROR_SHORT_BUFFER
-        return out.give(b"".join(self._ta(thread, ctx) for ctx in contexts))
-
-    def _ta(self, thread: Thread, ctx: UserTaCtx) -> bytes:
-        sessions = [s for s in list(self.tee.open_sessions.values()) if s.ctx is ctx]
-        head = _TA.pack(gp.uuid_to_memory(ctx.uuid), ctx.panicked, len(sessions))
-        heap = [0] * 6
-        if sessions:
-            heap = self._heap(thread, sessions[0].id)
-        return head + _ALLOC.pack(b"", 0, *heap)
-
-    def _heap(self, thread: Thread, session_id: int) -> list[int]:
-        manager = self.tee.manager
-        session = manager.get_session(thread, session_id, self.tee.open_sessions)
-        if session is None:
-            return [0] * 6
-        out = [Value(), Value(), Value()]
-        ret = manager.dump_mem_stats(thread, session, TaParams(_OUT3, [*out, None]))
-        manager.put_session(thread, session)
-        if ret:
-            return [0] * 6
-        return [v & _U32 for p in out for v in (p.a, p.b)]
-
-    def _time(self, thread: Thread, types: int, params: list[PtaParam]) -> int:
-        """REE time and system time, each seconds and milliseconds."""
-        if not _is(types, gp.TEE_PARAM_TYPE_VALUE_OUTPUT, gp.TEE_PARAM_TYPE_VALUE_OUTPUT):
-            return gp.TEE_ERROR_BAD_PARAMETERS
-        for p, millis in zip(params, (self.tee.time.ree(thread), self.tee.time.system()), strict=False):
-            assert isinstance(p, Value)
-            p.a, p.b = divmod(millis, 1000)
-        return gp.TEE_SUCCESS
-
-
-def _print_driver_info(types: int, params: list[PtaParam]) -> int:
-    """[in] value: STATS_DRIVER_TYPE_*. The board has no drivers of either kind to be printed."""
-    if not _is(types, gp.TEE_PARAM_TYPE_VALUE_INPUT):
-        return gp.TEE_ERROR_BAD_PARAMETERS
-    kind = params[0]
-    assert isinstance(kind, Value)
-    if kind.a not in _DRIVERS:
-        return gp.TEE_ERROR_BAD_PARAMETERS
-    log.info("the board has no %s", _DRIVERS[kind.a])
-    return gp.TEE_SUCCESS
+    unknown_command = gp.TEE_ERROR_BAD_PARAMETERS
+    commands = (
+        PtaCommand(STATS_CMD_PAGER_STATS, "PAGER_STATS", param_types(_OUT, _OUT, _OUT), _pager),
+        PtaCommand(STATS_CMD_ALLOC_STATS, "ALLOC_STATS", param_types(_IN, _MEM_OUT), _alloc),
+        PtaCommand(STATS_CMD_MEMLEAK_STATS, "MEMLEAK_STATS", 0, lambda pta, call: None, "no heap that could leak"),
+        PtaCommand(STATS_CMD_TA_STATS, "TA_STATS", param_types(_MEM_OUT), _tas),
+        PtaCommand(STATS_CMD_GET_TIME, "GET_TIME", param_types(_OUT, _OUT), _time),
+        PtaCommand(STATS_CMD_PRINT_DRIVER_INFO, "PRINT_DRIVER_INFO", param_types(_IN), _print_driver_info),
+    )

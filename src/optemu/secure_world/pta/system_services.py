@@ -4,7 +4,6 @@ Entropy, keys, the TPM event log, and the supplicant's plugins (core/tee/tee_sup
 """
 
 import struct
-from collections.abc import Callable
 
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
@@ -14,11 +13,11 @@ from optemu.abi.optee_msg import (
     OPTEE_MSG_ATTR_TYPE_VALUE_INPUT,
 )
 from optemu.errors import TeeError
-from optemu.secure_world.core.param import Value, param_types
-from optemu.secure_world.core.pseudo_ta import PtaMemref, PtaParam
+from optemu.secure_world.core.param import param_types
+from optemu.secure_world.core.pseudo_ta import PseudoTa, PtaCall, PtaCommand, PtaMemref
 from optemu.secure_world.core.thread import RpcParam, Thread
-from optemu.secure_world.core.user_ta import UserTaCtx
 from optemu.secure_world.crypto.huk_subkey import HUK_SUBKEY_UNIQUE_TA, huk_subkey_derive
+from optemu.secure_world.pta.caller import calling_user_ta
 
 PTA_SYSTEM_ADD_RNG_ENTROPY = 0
 PTA_SYSTEM_DERIVE_TA_UNIQUE_KEY = 1
@@ -33,43 +32,33 @@ _UUID_SIZE = 16
 _WORDS = struct.Struct("<4I")
 
 
-def _add_rng_entropy(thread: Thread, caller: UserTaCtx, types: int, params: list[PtaParam]) -> int:
+def _add_rng_entropy(pta: PseudoTa, call: PtaCall) -> int:
     """[in] memref: bytes for the random generator."""
-    if types != param_types(gp.TEE_PARAM_TYPE_MEMREF_INPUT):
-        return gp.TEE_ERROR_BAD_PARAMETERS
-    data = params[0]
-    assert isinstance(data, PtaMemref)
+    data = call.params[0]
     if not data.size or data.buffer is None:
         return gp.TEE_ERROR_BAD_PARAMETERS
-    caller.tee.board.entropy.add(data.read())
+    pta.tee.board.entropy.add(data.read())
     return gp.TEE_SUCCESS
 
 
-def _derive_ta_unique_key(thread: Thread, caller: UserTaCtx, types: int, params: list[PtaParam]) -> int:
+def _derive_ta_unique_key(pta: PseudoTa, call: PtaCall) -> int:
     """[in] memref: extra data. [out] memref: a key of this device, this TA and that data; in secure memory only."""
-    if types != param_types(gp.TEE_PARAM_TYPE_MEMREF_INPUT, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT):
-        return gp.TEE_ERROR_BAD_PARAMETERS
-    extra, key = params[:2]
-    assert isinstance(extra, PtaMemref)
-    assert isinstance(key, PtaMemref)
+    extra, key, *_ = call.params
     fits = TA_DERIVED_KEY_MIN_SIZE <= key.size <= TA_DERIVED_KEY_MAX_SIZE
     if extra.size > TA_DERIVED_EXTRA_DATA_MAX_SIZE or not fits:
         return gp.TEE_ERROR_BAD_PARAMETERS
     if key.buffer is None or not key.secure:
         raise TeeError(gp.TEE_ERROR_SECURITY, "a derived key would lie in non-secure memory")
-    huk = caller.tee.board.config.huk
-    const_data = gp.uuid_to_memory(caller.uuid) + extra.read()
+    huk = pta.tee.board.config.huk
+    const_data = gp.uuid_to_memory(calling_user_ta(call.thread, pta.name).uuid) + extra.read()
     key.buffer[:] = huk_subkey_derive(huk, HUK_SUBKEY_UNIQUE_TA, key.size, const_data)
     return gp.TEE_SUCCESS
 
 
-def _get_tpm_event_log(thread: Thread, caller: UserTaCtx, types: int, params: list[PtaParam]) -> int:
+def _get_tpm_event_log(pta: PseudoTa, call: PtaCall) -> int:
     """[out] memref: what the firmware measured. Without a log, as where upstream is built without it."""
-    if types != param_types(gp.TEE_PARAM_TYPE_MEMREF_OUTPUT):
-        return gp.TEE_ERROR_BAD_PARAMETERS
-    out = params[0]
-    assert isinstance(out, PtaMemref)
-    log = caller.tee.board.tpm_event_log
+    out: PtaMemref = call.params[0]
+    log = pta.tee.board.tpm_event_log
     if log is None:
         return gp.TEE_ERROR_NOT_SUPPORTED
     if out.buffer is None:
@@ -78,25 +67,13 @@ def _get_tpm_event_log(thread: Thread, caller: UserTaCtx, types: int, params: li
     return out.give(log)
 
 
-def _supp_plugin_invoke(thread: Thread, caller: UserTaCtx, types: int, params: list[PtaParam]) -> int:
+def _supp_plugin_invoke(pta: PseudoTa, call: PtaCall) -> int:
     """[in] memref: TEE_UUID; value: command, sub-command. [inout] memref: data. [out] value: bytes of it written."""
-    wanted = (
-        gp.TEE_PARAM_TYPE_MEMREF_INPUT,
-        gp.TEE_PARAM_TYPE_VALUE_INPUT,
-        gp.TEE_PARAM_TYPE_MEMREF_INOUT,
-        gp.TEE_PARAM_TYPE_VALUE_OUTPUT,
-    )
-    if types != param_types(*wanted):
-        return gp.TEE_ERROR_BAD_PARAMETERS
-    uuid, cmd, data, written = params
-    assert isinstance(uuid, PtaMemref)
-    assert isinstance(cmd, Value)
-    assert isinstance(data, PtaMemref)
-    assert isinstance(written, Value)
-    if uuid.size != _UUID_SIZE:
+    uuid, cmd, data, written = call.params
+    if uuid.buffer is None or uuid.size != _UUID_SIZE:
         return gp.TEE_ERROR_BAD_PARAMETERS
     plugin = gp.uuid_from_memory(uuid.read())
-    ret, written.a = tee_invoke_supp_plugin_rpc(thread, plugin, cmd.a, cmd.b, data.buffer)
+    ret, written.a = tee_invoke_supp_plugin_rpc(call.thread, plugin, cmd.a, cmd.b, data.buffer)
     return ret
 
 
@@ -130,9 +107,19 @@ def tee_invoke_supp_plugin_rpc(
     return ret, sub.b & 0xFFFFFFFF
 
 
-SERVICES: dict[int, Callable[[Thread, UserTaCtx, int, list[PtaParam]], int]] = {
-    PTA_SYSTEM_ADD_RNG_ENTROPY: _add_rng_entropy,
-    PTA_SYSTEM_DERIVE_TA_UNIQUE_KEY: _derive_ta_unique_key,
-    PTA_SYSTEM_GET_TPM_EVENT_LOG: _get_tpm_event_log,
-    PTA_SYSTEM_SUPP_PLUGIN_INVOKE: _supp_plugin_invoke,
-}
+_IN, _OUT = gp.TEE_PARAM_TYPE_VALUE_INPUT, gp.TEE_PARAM_TYPE_VALUE_OUTPUT
+_MEM_IN, _MEM_OUT = gp.TEE_PARAM_TYPE_MEMREF_INPUT, gp.TEE_PARAM_TYPE_MEMREF_OUTPUT
+_MEM_INOUT = gp.TEE_PARAM_TYPE_MEMREF_INOUT
+SERVICES = (
+    PtaCommand(PTA_SYSTEM_ADD_RNG_ENTROPY, "ADD_RNG_ENTROPY", param_types(_MEM_IN), _add_rng_entropy),
+    PtaCommand(
+        PTA_SYSTEM_DERIVE_TA_UNIQUE_KEY, "DERIVE_TA_UNIQUE_KEY", param_types(_MEM_IN, _MEM_OUT), _derive_ta_unique_key
+    ),
+    PtaCommand(PTA_SYSTEM_GET_TPM_EVENT_LOG, "GET_TPM_EVENT_LOG", param_types(_MEM_OUT), _get_tpm_event_log),
+    PtaCommand(
+        PTA_SYSTEM_SUPP_PLUGIN_INVOKE,
+        "SUPP_PLUGIN_INVOKE",
+        param_types(_MEM_IN, _IN, _MEM_INOUT, _OUT),
+        _supp_plugin_invoke,
+    ),
+)

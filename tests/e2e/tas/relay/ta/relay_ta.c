@@ -86,6 +86,37 @@ static TEE_Result invoke(TEE_TASessionHandle other, struct relay_call *call, TEE
 	return res;
 }
 
+static __attribute__((noinline)) void count(uint32_t iterations)
+{
+	volatile uint32_t n = 0;
+
+	while (n < iterations)
+		n++;
+}
+
+static TEE_Result profile(TEE_TASessionHandle gprof, uint32_t types, TEE_Param params[4])
+{
+	TEE_Param start[4] = { params[1] };
+	TEE_Param stop[4] = { 0 };
+	TEE_Result res = TEE_SUCCESS;
+
+	if (types != TEE_PARAM_TYPES(TEE_PARAM_TYPE_VALUE_INPUT, TEE_PARAM_TYPE_MEMREF_INOUT,
+				     TEE_PARAM_TYPE_VALUE_OUTPUT, 0))
+		return TEE_ERROR_BAD_PARAMETERS;
+	start[1].value.a = (uint32_t)(uintptr_t)count & ~1u;
+	start[1].value.b = 65536;
+	res = TEE_InvokeTACommand(gprof, TEE_TIMEOUT_INFINITE, 1,
+				  TEE_PARAM_TYPES(TEE_PARAM_TYPE_MEMREF_INOUT, TEE_PARAM_TYPE_VALUE_INPUT, 0, 0), start,
+				  NULL);
+	if (res)
+		return res;
+	count(params[0].value.a);
+	res = TEE_InvokeTACommand(gprof, TEE_TIMEOUT_INFINITE, 2,
+				  TEE_PARAM_TYPES(TEE_PARAM_TYPE_VALUE_OUTPUT, 0, 0, 0), stop, NULL);
+	params[2].value.a = stop[0].value.a;
+	return res;
+}
+
 TEE_Result TA_InvokeCommandEntryPoint(void *session, uint32_t cmd, uint32_t types, TEE_Param params[4])
 {
 	TEE_TASessionHandle *other = session;
@@ -98,6 +129,8 @@ TEE_Result TA_InvokeCommandEntryPoint(void *session, uint32_t cmd, uint32_t type
 		    params[0].memref.size != sizeof(struct relay_call))
 			return TEE_ERROR_BAD_PARAMETERS;
 		return invoke(*other, params[0].memref.buffer, params);
+	case RELAY_CMD_PROFILE:
+		return profile(*other, types, params);
 	case RELAY_CMD_CLOSE:
 		TEE_CloseTASession(*other);
 		return TEE_SUCCESS;

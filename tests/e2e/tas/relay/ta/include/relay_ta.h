@@ -18,6 +18,9 @@
 /* Nothing. */
 #define RELAY_CMD_CLOSE 2
 
+/* p0 {a iterations}, p1 memref_inout u16 counters, p2 -> {rate}: has itself sampled by gprof while it counts so far. */
+#define RELAY_CMD_PROFILE 3
+
 /* value[n] are a and b of a value parameter; of a memory reference, a is 1 for a copy in private memory. */
 struct relay_call {
 	uint32_t cmd;
