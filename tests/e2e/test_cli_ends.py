@@ -77,9 +77,11 @@ def test_a_trace_that_cannot_be_written(built: Path, client: Path) -> None:
 
 
 @pytest.mark.parametrize("most", [6, 7, 8, 9, 10, 16])
-def test_few_descriptors(tmp_path: Path, most: int) -> None:
+@pytest.mark.parametrize("road", ["gate", "preload"])
+def test_few_descriptors(tmp_path: Path, road: str, most: int) -> None:
     """The client does not run when there would be nobody to serve it."""
-    done = sh(f"ulimit -n {most}; optemu run -- touch {tmp_path}/ran")
+    assert sh("optemu run --via preload -- true").returncode == 0, "now the library is there"
+    done = sh(f"ulimit -n {most}; optemu run --via {road} -- touch {tmp_path}/ran")
     assert done.returncode == 126
     assert done.stderr.startswith("optemu run: touch: Too many open files: ")
     assert done.stderr.endswith(f"ulimit -n is {most}\n")

@@ -18,6 +18,7 @@ from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
 from optemu.normal_world.gate.gate import Gate
 from optemu.normal_world.gate.interface import Device
 from optemu.normal_world.gate.janitor import Janitor
+from optemu.normal_world.gate.launcher import check_room
 from optemu.normal_world.gate.workers import MAX_WORKERS
 from optemu.normal_world.preload import wire
 from optemu.normal_world.preload.task import RemoteTask
@@ -59,7 +60,8 @@ class Server:
         self._stopping = False
 
     def start(self) -> None:
-        """OSError when ``path`` cannot be listened at."""
+        """OSError when ``path`` cannot be listened at, or too few descriptors are left to serve anybody."""
+        check_room()
         self._socket = _listen(self.path)
         self._switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(min(self._switch_interval, _SWITCH_INTERVAL))
