@@ -130,7 +130,8 @@ class _Log(logging.StreamHandler[TextIO]):
             return
         logging.getLogger("optemu").handlers[:] = [logging.NullHandler()]
         self.close()
-        complain(f"optemu: --log {self._file}: {explain(why)}; nothing more is logged")
+        if self._file:
+            complain(f"optemu: --log {self._file}: {explain(why)}; nothing more is logged")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
