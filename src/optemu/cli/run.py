@@ -52,6 +52,7 @@ _OF_THE_SERVER: dict[str, object] = {
     "state": None,
     "seed": None,
     "supplicant": "builtin",
+    "plugin_dir": None,
     "trace": False,
     "output": None,
 }
