@@ -31,7 +31,9 @@ def test_commands(shell: Shell, line: str) -> None:
     assert not re.search(r"\b[A-Z]{2,}\b", command.replace(HELLO_UUID, "")), "a placeholder this test does not know"
     status, out, err = shell(command)
     assert status == 0, err
-    assert line.startswith("optemu sign") or out or err or (shell.cwd / command.split("-o ")[1].split()[0]).stat().st_size
+    assert (
+        line.startswith("optemu sign") or out or err or (shell.cwd / command.split("-o ")[1].split()[0]).stat().st_size
+    )
 
 
 def test_the_commands_are_found() -> None:
