@@ -34,6 +34,8 @@ fuzz: $(STAMP)
 
 # Debian keeps venv in a package of its own: say so rather than fail with pip's words.
 $(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "$(PYTHON) was not found: PYTHON names a Python 3.11 or later" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

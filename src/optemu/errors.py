@@ -1,4 +1,7 @@
-"""The two kinds of failure that are part of the TEE's contract; anything else is our own bug (law 7)."""
+"""The two kinds of failure that are part of the TEE's contract; anything else is our own bug (law 7).
+
+And how the operating system's are told to people.
+"""
 
 from optemu.abi import gp
 
@@ -19,3 +22,10 @@ class TaPanic(Exception):
         super().__init__(message or f"panic 0x{code:x}")
         self.code = code
         self.message = message
+
+
+def explain(why: object) -> object:
+    """An error of the operating system without its number: ``FILE: No such file or directory``."""
+    if not isinstance(why, OSError) or not why.strerror:
+        return why
+    return f"{why.filename}: {why.strerror}" if why.filename else why.strerror

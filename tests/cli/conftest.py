@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from cli_shell import HELLO_UUID, ROOT, Shell
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +35,19 @@ def workshop(built: Path) -> Path:
     (built / "wrong.toml").write_text('[board]\nhuk = "12"\n')
     (built / "keys.toml").write_text('[tee]\nta_keys = ["text"]\n')
     (built / "nokeys.toml").write_text('[tee]\nta_keys = ["nowhere.pem"]\n')
+    (built / "elliptic.toml").write_text('[tee]\nta_keys = ["elliptic.pem"]\n')
+    (built / "elliptic.pem").write_bytes(_elliptic_key())
+    (built / "nolog.toml").write_text('[board]\ntpm_event_log = "nowhere.log"\n')
+    (built / "hollow").mkdir()
+    (built / "hollow" / f"{HELLO_UUID}.ta").touch()
+    shutil.copy(built / "text", built / "text.pftrace")
     (built / "text.toml").write_text("plain text\n")
     return built
+
+
+def _elliptic_key() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 @pytest.fixture

@@ -68,7 +68,11 @@ RUN_ERRORS = [
     "optemu run -- ./nowhere",
     "optemu run -- ./text",
     "optemu run --ta-dir nowhere -- ./client",
+    "optemu run --ta-dir text -- ./client",
+    "optemu run --plugin-dir nowhere -- ./client",
     "optemu run --ta-dir empty -- ./client",
+    "optemu run --ta-dir hollow -- ./client",
+    "optemu run --colour -- ./client",
 ]
 CONFIGURATION_ERRORS = [
     "optemu run --config wrong.toml -- ./client",
@@ -77,6 +81,10 @@ CONFIGURATION_ERRORS = [
     f"optemu invoke --config text.toml {DEMO} 0",
     f"optemu invoke --config keys.toml {DEMO} 0",
     f"optemu invoke --config nokeys.toml {DEMO} 0",
+    "optemu run --config nokeys.toml -- true",
+    f"optemu ta info --config nokeys.toml {HELLO_UUID}.ta",
+    f"optemu ta info --config elliptic.toml {HELLO_UUID}.ta",
+    "optemu serve --config nolog.toml --socket nowhere/socket",
 ]
 CONVERT = [
     "optemu trace convert trace.jsonl",
@@ -86,6 +94,7 @@ CONVERT = [
 CONVERT_ERRORS = [
     "optemu trace convert nowhere.jsonl",
     "optemu trace convert text",
+    "optemu trace convert text.pftrace",
     "optemu trace convert trace.jsonl -o trace.jsonl",
     "optemu trace convert trace.jsonl -o nowhere/trace.txt",
 ]

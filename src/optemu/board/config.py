@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optemu.abi import gp
 from optemu.abi.elf import ELFMAG
+from optemu.errors import explain
 
 LOG_LEVELS = {"none": 0, "error": 1, "info": 2, "debug": 3, "flow": 4}
 
@@ -34,6 +35,8 @@ class Config:
     """File with the event log that the firmware hands over (TCG PC Client format); none by default."""
     # [tee]
     threads: int = 4
+    instances: int = 256
+    """TA instances at a time, those kept for reuse included; each takes 3 MB and more of this host's memory."""
     log_level: str = "info"
     ta_keys: list[Path] = field(default_factory=list)
     """PEM files with public keys that TA images may be signed with, instead of the default ones."""
@@ -89,7 +92,7 @@ def default_state() -> Path:
 
 _TABLES = {
     "board": ("huk", "die_id", "seed", "clock_offset", "monitor", "ta_class_key", "tpm_event_log"),
-    "tee": ("threads", "log_level", "ta_keys", "early_tas", "ta_aslr", "ta_pauth"),
+    "tee": ("threads", "instances", "log_level", "ta_keys", "early_tas", "ta_aslr", "ta_pauth"),
     "normal_world": ("ta_dirs", "state", "plugin_dir", "reg_mem"),
 }
 
@@ -114,9 +117,24 @@ def load(path: Path) -> Config:
             setattr(config, key, _convert(path, table, key, value))
     try:
         config.early_ta_images()
+        _check_files(config)
     except ConfigError as e:
         raise ConfigError(f"{path}: {e}") from None
     return config
+
+
+def _check_files(config: Config) -> None:
+    """What would be missed only when a client opens its device, and nobody can be told any more."""
+    try:
+        if config.tpm_event_log is not None:
+            config.tpm_event_log.open("rb").close()
+    except OSError as e:
+        raise ConfigError(f"[board] tpm_event_log: {explain(e)}") from None
+    try:
+        if config.plugin_dir is not None:
+            os.scandir(config.plugin_dir).close()
+    except OSError as e:
+        raise ConfigError(f"[normal_world] plugin_dir: {explain(e)}") from None
 
 
 def _convert(path: Path, table: str, key: str, value: object) -> object:
@@ -135,6 +153,9 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
                 return value
         case "threads":
             if type(value) is int and 1 <= value <= 256:
+                return value
+        case "instances":
+            if type(value) is int and 1 <= value <= 65536:
                 return value
         case "monitor":
             if value in ("armv8", "armv7"):
@@ -162,6 +183,7 @@ _EXPECTED = {
     "clock_offset": "seconds, a whole number",
     "monitor": '"armv8" or "armv7"',
     "threads": "1 to 256",
+    "instances": "1 to 65536",
     "log_level": '"' + '", "'.join(LOG_LEVELS) + '"',
     "ta_keys": "a list of PEM files",
     "early_tas": "a list of ELF files",

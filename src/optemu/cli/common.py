@@ -1,13 +1,15 @@
 """What several verbs share: the machine's options, the log, the trace."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from optemu.board.config import LOG_LEVELS, Config, ConfigError, default_state, load
+from optemu.errors import explain
 
 if TYPE_CHECKING:
     from optemu.machine import Machine
@@ -51,7 +53,8 @@ def add_machine_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--log-level",
         choices=LOG_LEVELS,
-        help="what of the secure world's console comes to stderr: none, error, info (default), debug, flow",
+        help="what of the secure world's console comes to stderr: none, error, info (default), debug, flow; what TAs "
+        "print, their D/TA lines too, comes from info on, as on a board",
     )
     p.add_argument("--log", metavar="FILE", help="send it to a file instead of stderr")
 
@@ -60,7 +63,11 @@ def read_config(path: Path | None) -> Config:
     """The configuration in ``path``, or else in optemu.toml if there is one. ConfigError."""
     if path is None and not DEFAULT_CONFIG.exists():
         return Config()
-    return load(path or DEFAULT_CONFIG)
+    path = path or DEFAULT_CONFIG
+    config = load(path)
+    if config.ta_keys:
+        _check_keys(path, config)
+    return config
 
 
 def config_from(args: argparse.Namespace) -> Config:
@@ -69,20 +76,23 @@ def config_from(args: argparse.Namespace) -> Config:
     if args.state is not None:
         config.state = args.state
     if args.plugin_dir is not None:
-        config.plugin_dir = args.plugin_dir
+        config.plugin_dir = _directory("--plugin-dir", args.plugin_dir)
     if args.seed is not None:
         config.seed = args.seed
     if args.log_level is not None:
         config.log_level = args.log_level
-    missing = [d for d in args.ta_dir if not d.is_dir()]
-    if missing:
-        raise ConfigError(f"--ta-dir {missing[0]}: no such directory")
-    if config.ta_keys:
-        _check_keys(config)
+    for path in args.ta_dir:
+        _directory("--ta-dir", path)
     return config
 
 
-def _check_keys(config: Config) -> None:
+def _directory(option: str, path: Path) -> Path:
+    if not path.is_dir():
+        raise ConfigError(f"{option} {path}: {'not a directory' if path.exists() else 'no such directory'}")
+    return path
+
+
+def _check_keys(path: Path, config: Config) -> None:
     """Now, and not when a client opens its device and nobody can be told."""
     from optemu.secure_world.crypto.signed_header import load_trusted_key
 
@@ -90,12 +100,12 @@ def _check_keys(config: Config) -> None:
         for name, pem in config.trusted_keys():
             load_trusted_key(name, pem)
     except (OSError, ValueError) as e:
-        raise ConfigError(f"[tee] ta_keys: {explain(e)}") from e
+        raise ConfigError(f"{path}: [tee] ta_keys: {explain(e)}") from e
 
 
 def start_log(config: Config, file: str | None) -> None:
     """Send what the worlds say to stderr or ``file``: TA output as it is, our own lines with their origin."""
-    handler: logging.Handler = logging.FileHandler(file) if file else logging.StreamHandler(sys.stderr)
+    handler = _Log(file)
     handler.setFormatter(_Formatter())
     root = logging.getLogger("optemu")
     root.handlers[:] = [handler]
@@ -103,6 +113,36 @@ def start_log(config: Config, file: str | None) -> None:
     level = _PYTHON_LEVELS[config.log_level]
     root.setLevel(max(level, logging.WARNING) if level == logging.INFO else level)
     logging.getLogger("optemu.console").setLevel(level)
+
+
+class _Log(logging.StreamHandler[TextIO]):
+    """The log in a file or on stderr. When it cannot be written that is said once, and the log ends."""
+
+    def __init__(self, file: str | None) -> None:
+        """OSError."""
+        super().__init__(open(file, "a", encoding="utf-8") if file else sys.stderr)  # noqa: SIM115
+        self._file = file
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        why = sys.exc_info()[1]
+        if not isinstance(why, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger("optemu").handlers[:] = [logging.NullHandler()]
+        self.close()
+        complain(f"optemu: --log {self._file}: {explain(why)}; nothing more is logged")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._file:
+                self.stream.close()
+        super().close()
+
+
+def complain(text: str) -> None:
+    """``text`` on stderr, if anybody reads that still."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class _Formatter(logging.Formatter):
@@ -130,11 +170,6 @@ def default_socket() -> Path:
     """Where ``optemu serve`` listens and ``optemu run --attach`` looks for it."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return Path(runtime) / "optemu.socket" if runtime else default_state() / "socket"
-
-
-def explain(why: object) -> object:
-    """An error of the operating system without its number: ``FILE: No such file or directory``."""
-    return f"{why.filename}: {why.strerror}" if isinstance(why, OSError) and why.filename else why
 
 
 def fail(verb: str, why: object) -> int:

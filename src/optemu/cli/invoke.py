@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _LARGEST_OUTPUT = 1 << 30
+_PATIENCE = 1.0
 _HELP = """\
 parameters, four at most:
   value:A,B       two numbers in (decimal or 0x...)
@@ -39,7 +42,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     p.add_argument("uuid", metavar="UUID", help="the TA")
     p.add_argument("cmd", metavar="CMD", help="the command's number")
-    p.add_argument("params", metavar="PARAM", nargs="*", help="see below")
+    p.add_argument("params", metavar="PARAM", nargs="*", default=[], help="see below")
     add_machine_options(p)
     add_trace_options(p)
     p.set_defaults(run=run)
@@ -110,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         config = config_from(args)
         uuid = _uuid(args.uuid)
-        cmd = _read("CMD", _number, args.cmd)
+        cmd = _read("CMD is the number of one of the TA's commands", _number, args.cmd)
         params = [_read(text, parse_param, text) for text in args.params]
         if len(params) > 4:
             raise ValueError(f"{len(params)} parameters; there can be four")
@@ -120,15 +123,41 @@ def run(args: argparse.Namespace) -> int:
         return fail("invoke", e)
     with tracing, make_machine(config, args, tracing.tracer) as machine:
         tracing.start()
-        try:
+
+        def call() -> None:
             with machine.connect() as context, context.OpenSession(uuid) as session:
                 session.invoke(cmd, *params)
+
+        try:
+            _interruptible(call, machine.abandon_calls)
         except TeecError as e:
             print(f"optemu invoke: {e}{_what_is_short(params)}", file=sys.stderr)
             return 1
     for n, p in enumerate(params):
         _show(n, p)
     return 0
+
+
+def _interruptible(call: Callable[[], None], abandon: Callable[[], None]) -> None:
+    """``call`` on a thread of its own: a thread that is inside a TA would never see a ^C."""
+    done: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            call()
+        except BaseException as e:
+            done.set_exception(e)
+        else:
+            done.set_result(None)
+
+    thread = threading.Thread(target=work, name="optemu-invoke", daemon=True)
+    thread.start()
+    try:
+        done.result()
+    except KeyboardInterrupt:
+        abandon()
+        thread.join(_PATIENCE)
+        raise
 
 
 def _what_is_short(params: "list[Parameter | None]") -> str:

@@ -32,12 +32,12 @@ def run(args: argparse.Namespace) -> int:
 
     path: Path = args.socket or default_socket()
     stopped = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stopped)
     try:
         config = config_from(args)
         start_log(config, args.log)
         tracing = Tracing(args)
         path.parent.mkdir(parents=True, exist_ok=True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, stopped)  # before there are threads, which inherit it
         raise_nofile()
         with tracing, make_machine(config, args, tracing.tracer) as machine:
             tracing.start()

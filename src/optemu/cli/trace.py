@@ -5,9 +5,9 @@ import os
 import sys
 from contextlib import nullcontext
 
-from optemu.cli.common import explain
+from optemu.errors import explain
 from optemu.trace.jsonl import TraceFormatError, replay
-from optemu.trace.output import FORMATS, open_sink
+from optemu.trace.output import FORMATS, format_of, open_sink
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
                 sink.close()
                 raise
     except TraceFormatError as e:
-        print(f"optemu trace convert: {name}, {e}", file=sys.stderr)
+        wanted = "; this reads the .jsonl record of a trace" if format_of(name) == "perfetto" else ""
+        print(f"optemu trace convert: {name}, {e}{wanted}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         raise

@@ -4,6 +4,8 @@ import argparse
 import sys
 from contextlib import ExitStack
 
+from optemu.cli.common import complain
+from optemu.errors import explain
 from optemu.trace import Tracer
 
 
@@ -25,6 +27,7 @@ class Tracing:
         """OSError when the file cannot be written."""
         self._stack = ExitStack()
         self._started = False
+        self._where = f"in {args.output}" if args.output else "on stderr"
         self.tracer: Tracer | None = None
         if args.output or args.trace:
             from optemu.trace.output import open_sink
@@ -42,7 +45,14 @@ class Tracing:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Everything seen is written."""
+        """Everything seen is written, or it is said that it is not."""
+        failure: Exception | None = None
         if self.tracer is not None and self._started:
             self.tracer.close()
-        self._stack.close()
+            failure = self.tracer.failure
+        try:
+            self._stack.close()
+        except OSError as e:
+            failure = failure or e
+        if failure is not None:
+            complain(f"optemu: the trace {self._where} is not complete: {explain(failure)}")

@@ -130,7 +130,12 @@ class Drain:
 
     def _give_up(self, sink: Sink, why: Exception) -> None:
         """A sink that cannot write (pipe closed, disk full) must not end the others, nor the machine."""
-        log.error("trace: %s stopped, nothing more is written to it: %s", type(sink).__name__, why)
+        log.error(
+            "trace: %s stopped, nothing more is written to it: %s",
+            type(sink).__name__,
+            getattr(why, "strerror", None) or why,
+        )
+        self._tracer.failure = why
         self._sinks = [s for s in self._sinks if s is not sink]
         if not self._sinks:
             self._tracer.on = False

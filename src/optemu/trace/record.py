@@ -22,13 +22,15 @@ class Tracer:
     ``start`` and ``close`` a thread of its own hands the events to the sinks; without it ``events`` only grows.
     """
 
-    __slots__ = ("_append", "_drain", "asleep", "events", "on", "wake")
+    __slots__ = ("_append", "_drain", "asleep", "events", "failure", "on", "wake")
 
     def __init__(self) -> None:
         self.on = False
         self.events: list[Raw] = []
         self._append = self.events.append
         self._drain: Drain | None = None
+        self.failure: Exception | None = None
+        """Why a sink has got less than everything."""
         self.asleep = False
         """The drain thread sleeps until ``wake`` is called: it has nothing to write."""
         self.wake: Callable[[], None] = _nobody

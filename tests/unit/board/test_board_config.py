@@ -17,6 +17,7 @@ clock_offset = -3600
 monitor = "armv7"
 [tee]
 threads = 7
+instances = 9
 log_level = "debug"
 ta_keys = ["a.pem", "/b/c.pem"]
 [normal_world]
@@ -41,6 +42,7 @@ def test_every_key(toml: Path) -> None:
         clock_offset=-3600,
         monitor="armv7",
         threads=7,
+        instances=9,
         log_level="debug",
         ta_keys=[here / "a.pem", Path("/b/c.pem")],
         ta_dirs=[here / "build", Path.home() / "tas"],
@@ -70,6 +72,7 @@ def test_every_key_has_a_default(toml: Path, text: str) -> None:
         ("[tee]\nthreads = 0", "[tee] threads = 0: expected 1 to 256"),
         ("[tee]\nthreads = 257", "[tee] threads = 257: expected 1 to 256"),
         ("[tee]\nthreads = true", "[tee] threads = True: expected 1 to 256"),
+        ("[tee]\ninstances = 0", "[tee] instances = 0: expected 1 to 65536"),
         ("[tee]\nlog_level = 'loud'", '[tee] log_level = \'loud\': expected "none", "error", "info", "debug", '),
         ("[tee]\nlog_level = ['info']", "[tee] log_level = ['info']: expected \"none\""),
         ("[tee]\nlog_level = {}", '[tee] log_level = {}: expected "none"'),
@@ -77,10 +80,13 @@ def test_every_key_has_a_default(toml: Path, text: str) -> None:
         ("[normal_world]\nta_dirs = [1]", "[normal_world] ta_dirs = [1]: expected a list of directories"),
         ("[normal_world]\nstate = ['x']", "[normal_world] state = ['x']: expected a directory"),
         ("[normal_world]\nreg_mem = 1", "[normal_world] reg_mem = 1: expected true or false"),
-        ("[tee]\nhuk = ''", "[tee] has no key 'huk'; it has threads, log_level, ta_keys"),
+        ("[tee]\nhuk = ''", "[tee] has no key 'huk'; it has threads, instances, log_level, ta_keys"),
         ("[boards]\n", "no table [boards]; there are [board], [tee], [normal_world]"),
         ("threads = 4", "no table [threads]; there are [board], [tee], [normal_world]"),
         ("board = 4", "no table [board]; there are [board], [tee], [normal_world]"),
+        ("[board]\ntpm_event_log = '/nowhere'", "[board] tpm_event_log: /nowhere: No such file or directory"),
+        ("[normal_world]\nplugin_dir = '/nowhere'", "[normal_world] plugin_dir: /nowhere: No such file or directory"),
+        ("[normal_world]\nplugin_dir = '/dev/null'", "[normal_world] plugin_dir: /dev/null: Not a directory"),
         ("[board", "Expected ']' at the end of a table declaration (at end of document)"),
         ("[board]\nseed = 1\nseed = 2", "Cannot overwrite a value"),
     ],

@@ -39,6 +39,27 @@ def test_open_without_cloexec_survives_exec(gate: Gate, driver: FakeDriver) -> N
     )
 
 
+def test_an_open_that_may_create_is_the_devices_too(gate: Gate, driver: FakeDriver, tmp_path: Path) -> None:
+    """As sh opens for <>; other files are created as ever."""
+    tmp_path.chmod(0o777)
+    assert (
+        gate.run(
+            client(f"""
+        assert version(tee()) == (1, 1, 0xD)
+        os.chdir({str(tmp_path)!r})
+        unprivileged()
+        assert version(tee(flags=os.O_CREAT | os.O_TRUNC)) == (1, 2, 0xD)
+        for flags in (os.O_CREAT, os.O_CREAT | os.O_EXCL):
+            os.close(os.open("new", os.O_RDWR | flags, 0o640))
+            assert os.stat("new").st_mode & 0o777 == 0o640 & ~os.umask(0)
+            os.unlink("new")
+    """)
+        )
+        == 0
+    )
+    assert driver.opened == 2
+
+
 def test_privileged_device_and_errors_of_open(gate: Gate) -> None:
     assert (
         gate.run(
@@ -59,8 +80,8 @@ def test_other_files_and_ioctls_go_to_the_kernel(gate: Gate, driver: FakeDriver,
             client(f"""
         fd = tee({str(tmp_path / "file")!r})
         assert os.read(fd, 10) == b"content"
-        assert errno_of(tee, "/dev/tee7") == errno.ENOENT and errno_of(tee, "/dev/tee00") == errno.ENOENT
-        assert errno_of(os.stat, "/dev/tee0") == errno.ENOENT
+        assert errno_of(tee, "/dev/tee00") == errno.ENOENT and errno_of(tee, "/dev/tee0/") != 0
+        assert os.path.exists("/dev/tee0") == {os.path.exists("/dev/tee0")}
         assert errno_of(call, fd, VERSION, bytes(12)) == errno.ENOTTY
         dev = tee()
         os.close(dev)

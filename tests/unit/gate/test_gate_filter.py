@@ -45,6 +45,7 @@ def test_tee_ioctls_and_read_write_opens_are_notified(arch: Arch) -> None:
     assert decide(arch.audit, arch.ioctl, 3, 0x8010A403, 0x7FFF0000)
     assert decide(arch.audit, arch.ioctl, 3, 0xFFFFFFFF_C010A401, 0)
     assert decide(arch.audit, arch.openat, 2**64 - 100, 0x1000, os.O_RDWR | os.O_CLOEXEC)
+    assert decide(arch.audit, arch.openat, 2**64 - 100, 0x1000, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     if arch.open is not None:
         assert decide(arch.audit, arch.open, 0x1000, os.O_RDWR)
 
@@ -52,7 +53,7 @@ def test_tee_ioctls_and_read_write_opens_are_notified(arch: Arch) -> None:
 @pytest.mark.parametrize("arch", ALL)
 def test_others_are_not(arch: Arch) -> None:
     assert not decide(arch.audit, arch.ioctl, 3, 0x5401, 0xA400)  # TCGETS, our type byte in the wrong place
-    for flags in (os.O_RDONLY, os.O_WRONLY, os.O_RDWR | os.O_CREAT, os.O_ACCMODE):
+    for flags in (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_RDWR | os.O_CREAT | os.O_EXCL, os.O_ACCMODE):
         assert not decide(arch.audit, arch.openat, 2**64 - 100, os.O_RDWR, flags)
         if arch.open is not None:
             assert not decide(arch.audit, arch.open, os.O_RDWR, flags)
@@ -75,8 +76,8 @@ def test_exactly_these(arch: int, number: int, a: int, b: int, c: int) -> None:
         if known.audit == arch:
             wanted = (
                 (number == known.ioctl and (b >> 8) & 0xFF == 0xA4)
-                or (number == known.openat and c & 0o103 == 2)
-                or (number == known.open and b & 0o103 == 2)
+                or (number == known.openat and c & 0o203 == 2)
+                or (number == known.open and b & 0o203 == 2)
             )
     assert decide(arch, number, a, b, c) == wanted
 

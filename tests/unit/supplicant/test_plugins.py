@@ -10,6 +10,7 @@ from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.normal_world.device import EmulatedDevice
 from optemu.normal_world.supplicant import Supplicant
+from optemu.normal_world.supplicant.plugins import Plugins
 
 IN, INOUT, MEM_INOUT = 1, 3, 7
 NO_SHM = (1 << 64) - 1
@@ -100,3 +101,10 @@ def test_no_directory_is_no_error(tmp_path, caplog):
     assert invoke(driver, 0)[0] == gp.TEE_ERROR_ITEM_NOT_FOUND
     supplicant.stop()
     assert str(tmp_path / "none") in caplog.text
+
+
+def test_what_is_no_library_is_named_once(tmp_path, caplog):
+    (tmp_path / "x.plugin").write_text("text")
+    Plugins(tmp_path).load_all()
+    [record] = caplog.records
+    assert record.getMessage() == f"plugin {tmp_path / 'x.plugin'} is left out: file too short"

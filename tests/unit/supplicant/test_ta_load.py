@@ -85,7 +85,10 @@ def test_what_is_no_image(tmp_path, monkeypatch, caplog):
         file.truncate(ta_load.MAX_TA_SIZE + 1)
     assert dirs.load(UUID) is None
     assert "more than" in dirs.last_failure.tried[0][1]
-    assert "give the directory that holds" in caplog.text
+    assert "give the directory" not in caplog.text, "it is there"
+    (tmp_path / NAME).unlink()
+    assert dirs.load(UUID) is None
+    assert f"give the directory that holds {NAME} with --ta-dir" in caplog.text
 
 
 def test_cache_is_bounded(tmp_path, monkeypatch):

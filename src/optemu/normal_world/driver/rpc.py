@@ -14,6 +14,7 @@ from optemu.abi import optee_rpc_cmd as rpc_abi
 from optemu.abi import optee_smc as smc_abi
 from optemu.abi import tee_ioctl as ioc
 from optemu.board.memory import PAGE_SIZE, Region
+from optemu.errors import explain
 from optemu.normal_world.driver import points
 from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam, from_msg_param
 from optemu.normal_world.driver.tee_shm import TeeShm, fill_page_list, page_list_size
@@ -143,7 +144,7 @@ def _rpc_cmd(call: CallContext, cookie: int) -> None:
     try:
         arg = RpcArg(view)
     except OSError as e:
-        log.warning("RPC refused: %s", e)
+        log.warning("RPC refused: %s", explain(e))
         return
     row = RPC_COMMANDS.get(arg.cmd)
     try:
@@ -279,7 +280,7 @@ def _to_supplicant(call: CallContext, arg: RpcArg) -> int:
     try:
         params = [from_msg_param(attr, a, b, c, optee.by_cookie) for attr, a, b, c in arg.params]
     except OSError as e:
-        log.warning("RPC %s refused: %s", rpc_abi.RPC_CMD_NAMES.get(arg.cmd, arg.cmd), e)
+        log.warning("RPC %s refused: %s", rpc_abi.RPC_CMD_NAMES.get(arg.cmd, arg.cmd), explain(e))
         return gp.TEE_ERROR_BAD_PARAMETERS
     if trace.on:
         trace.enter(points.SUPP_REQ, arg.cmd)

@@ -1,7 +1,8 @@
 """The seccomp filter a client runs under: a classic BPF program over ``struct seccomp_data``.
 
-It notifies the server of every ioctl of type 0xa4 and every open or openat that asks for exactly O_RDWR, as
-libteec and tee-supplicant open the device and hardly anything else does. All other calls pass at kernel speed.
+It notifies the server of every ioctl of type 0xa4 and every open or openat for reading and writing, as libteec and
+tee-supplicant open the device; with O_CREAT too, or the kernel would make a file where a board has the device. With
+O_EXCL, as temporary files are made, it can only be meant for what is not there. All other calls pass at kernel speed.
 """
 
 import os
@@ -27,7 +28,7 @@ _ARCH: Final = 4
 _ARGS: Final = 16
 
 _IOCTL_TYPE_MASK: Final = 0xFF00
-_OPEN_MASK: Final = os.O_ACCMODE | os.O_CREAT
+_OPEN_MASK: Final = os.O_ACCMODE | os.O_EXCL
 
 
 def _load(offset: int) -> bytes:

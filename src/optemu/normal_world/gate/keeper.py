@@ -23,6 +23,7 @@ from typing import Final, NoReturn
 
 from optemu.normal_world.gate import filter as seccomp_filter
 from optemu.normal_world.gate import kernel
+from optemu.normal_world.gate.memory import device_named, peek_path
 
 STARTED, NESTED, NO_FILTER, NO_CLIENT, ENDED = range(5)
 # what, then: the client's pid, an errno, or its wait status; and whether it left processes behind
@@ -34,8 +35,6 @@ _KNOCK_IOCTL: Final = 0xA4FF
 _BEYOND_KNOWN: Final = 16
 _IGNORED_HERE: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 _PYTHON_IGNORES: Final = (signal.SIGPIPE, signal.SIGXFSZ)
-
-_IOCTLS: Final = {(arch.audit, arch.ioctl) for archs in kernel.ARCHS.values() for arch in archs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +215,12 @@ class Keeper:
             raw = fcntl.ioctl(self._listener, kernel.NOTIF_RECV, kernel.BLANK_NOTIF)
         except OSError:
             return
-        call, _, _, number, arch, *_ = kernel.NOTIF.unpack(raw)
-        if (arch, number) in _IOCTLS:
+        call, tid, _, number, arch, _, a, b, *_ = kernel.NOTIF.unpack(raw)
+        kind = kernel.CALLS.get((arch, number))
+        if kind == kernel.IOCTL:
             self._send(kernel.NOTIF_RESP.pack(call, 0, -errno.ENODEV, 0))
+        elif device_named(peek_path(tid, b if kind == kernel.OPENAT else a)):
+            self._send(kernel.NOTIF_RESP.pack(call, 0, -errno.ENOENT, 0))
         else:
             self._send(kernel.NOTIF_RESP.pack(call, 0, 0, kernel.USER_NOTIF_FLAG_CONTINUE))
 

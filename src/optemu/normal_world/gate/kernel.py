@@ -58,6 +58,15 @@ _ARM = Arch(0x40000028, 5, 322, 54)
 ARCHS: Final = {"x86_64": (_X86_64, _I386), "aarch64": (_AARCH64, _ARM)}
 """os.uname().machine to the architectures its programs may have: the native one and the compat one."""
 
+IOCTL, OPEN, OPENAT = range(3)
+CALLS: Final = {
+    (arch.audit, number): kind
+    for archs in ARCHS.values()
+    for arch in archs
+    for number, kind in ((arch.ioctl, IOCTL), (arch.openat, OPENAT), (arch.open, OPEN))
+}
+"""Architecture and number of every call that is notified."""
+
 _NR_SECCOMP: Final = {"x86_64": 317, "aarch64": 277}
 _NR_PIDFD_GETFD: Final = 438
 

@@ -22,6 +22,8 @@ log = logging.getLogger("optemu.gate")
 _SIGNALS: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGHUP)
 _MOST_FILES: Final = 65536
+_NEEDED_FILES: Final = 32
+"""The gate, a machine and the device of one client, with some to spare."""
 
 _first_nofile: tuple[int, int] | None = None
 
@@ -44,6 +46,18 @@ def raise_nofile() -> None:
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def check_room() -> None:
+    """A client must not run with nobody there to serve it: OSError(EMFILE) if we could not open enough files."""
+    with contextlib.ExitStack() as opened:
+        try:
+            for _ in range(_NEEDED_FILES):
+                opened.callback(os.close, os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            what = f"{error.strerror}: its TEE needs {_NEEDED_FILES} more than are open, and ulimit -n is {soft}"
+            raise OSError(error.errno, what) from None
 
 
 class Launch:
@@ -152,8 +166,10 @@ def launch(
     argv: Sequence[str], env: Mapping[str, str], calls: mmap.mmap, signals: Signals, lifeline: int = -1
 ) -> Launch:
     """Starts ``argv`` under the filter. GateError; OSError when the program cannot be executed."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     nofile = _client_nofile()
+    raise_nofile()
+    check_room()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     order = keeper.Order(list(argv), dict(env), nofile, mask, signals.ignored, lifeline)
     try:
@@ -163,7 +179,6 @@ def launch(
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
-    raise_nofile()
     return _first_report(pid, ours, argv)
 
 

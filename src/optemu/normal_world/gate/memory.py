@@ -20,6 +20,7 @@ _KEPT: Final = 1 << 20
 _LARGEST: Final = 1 << 30
 _TOP: Final = 1 << 63
 _PATH: Final = 16
+_DEVICES: Final = {b"/dev/tee0": "/dev/tee0", b"/dev/teepriv0": "/dev/teepriv0"}
 _PAGE: Final = 4096
 # two struct iovec, ours and the client's: base, length
 _IOVECS: Final = struct.Struct("=4Q")
@@ -44,6 +45,12 @@ def peek_path(tid: int, addr: int) -> bytes:
     local, remote = ctypes.c_void_p(base), ctypes.c_void_p(base + 16)
     got = process_vm_readv(ctypes.c_int(tid), local, _ONE, remote, _TWO, _NONE)
     return buffer.raw[: max(got, 0)]
+
+
+def device_named(path: bytes) -> str | None:
+    """The TEE device whose path begins what peek_path saw."""
+    name, end, _ = path.partition(b"\0")
+    return _DEVICES.get(name) if end else None
 
 
 class ClientMemory:

@@ -10,11 +10,12 @@ from time import perf_counter, thread_time
 from typing import Final
 
 from optemu.abi import tee_ioctl
+from optemu.errors import explain
 from optemu.normal_world.gate import kernel
 from optemu.normal_world.gate.client import Client, add_fd, call_is_alive
 from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
 from optemu.normal_world.gate.interface import Device
-from optemu.normal_world.gate.memory import peek_path
+from optemu.normal_world.gate.memory import device_named, peek_path
 from optemu.normal_world.gate.watchdog import Watchdog
 from optemu.normal_world.gate.workers import Worker, Workers
 
@@ -24,17 +25,9 @@ _SLOW: Final = 0.0001
 _LONG: Final = 0.001
 _LONG_CALL: Final = 0.05
 _MANY_CLIENTS: Final = 64
-_DEVICES: Final = {b"/dev/tee0": "/dev/tee0", b"/dev/teepriv0": "/dev/teepriv0"}
 _WAITING: Final = frozenset({tee_ioctl.TEE_IOC_SUPPL_RECV, tee_ioctl.TEE_IOC_OPEN_SESSION})
 """Ioctls that wait for another process as a rule: receiving is handed over before they are served."""
 
-_IOCTL, _OPEN, _OPENAT = range(3)
-_CALLS: Final = {
-    (arch.audit, number): kind
-    for archs in kernel.ARCHS.values()
-    for arch in archs
-    for number, kind in ((arch.ioctl, _IOCTL), (arch.openat, _OPENAT), (arch.open, _OPEN))
-}
 _FD_NAMES: Final = [str(fd) for fd in range(256)]
 
 
@@ -148,12 +141,12 @@ class Receiver:
             me.started = perf_counter()
             if not watchdog.fast:
                 watchdog.arm()
-            kind = _CALLS.get((arch, number))
+            kind = kernel.CALLS.get((arch, number))
             if workers.stopping:
-                self._refuse(call, kind)
-            elif kind == _IOCTL:
+                self._refuse(call, kind, tid, b if kind == kernel.OPENAT else a)
+            elif kind == kernel.IOCTL:
                 self._ioctl(me, tid, a & 0xFFFFFFFF, b & 0xFFFFFFFF, c)
-            elif kind == _OPENAT:
+            elif kind == kernel.OPENAT:
                 self._open(call, tid, b, c)
             else:
                 self._open(call, tid, a, b)
@@ -175,7 +168,7 @@ class Receiver:
         if error.errno == errno.EINTR:
             return True
         if error.errno != errno.ENOENT:
-            log.error("cannot receive the clients' calls any more (%s); they will not be served", error)
+            log.error("cannot receive the clients' calls any more (%s); they will not be served", explain(error))
             return False
         return self._clients_left(0)
 
@@ -187,10 +180,12 @@ class Receiver:
         """Let the kernel do the call: it is not ours."""
         self._send(kernel.NOTIF_RESP.pack(call, 0, 0, kernel.USER_NOTIF_FLAG_CONTINUE))
 
-    def _refuse(self, call: int, kind: int | None) -> None:
+    def _refuse(self, call: int, kind: int | None, tid: int, path_addr: int) -> None:
         """What the keeper answers once we have gone: no such device any more."""
-        if kind == _IOCTL:
+        if kind == kernel.IOCTL:
             self._answer(call, -errno.ENODEV)
+        elif device_named(peek_path(tid, path_addr)):
+            self._answer(call, -errno.ENOENT)
         else:
             self._pass(call)
 
@@ -203,19 +198,22 @@ class Receiver:
                 continue
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.EINPROGRESS):  # its caller died; the keeper was faster
-                    log.error("an answer to a client was refused: %s", error)
+                    log.error("an answer to a client was refused: %s", explain(error))
                 return
 
     # -- open
 
     def _open(self, call: int, tid: int, path_addr: int, flags: int) -> None:
-        name, end, _ = peek_path(tid, path_addr).partition(b"\0")
-        path = _DEVICES.get(name) if end else None
-        if not name and not self._warned:
-            self._meet(tid, call)  # for its warning
-        client = self._meet(tid, call) if path is not None else None
-        if path is None or client is None:
+        seen = peek_path(tid, path_addr)
+        path = device_named(seen)
+        if path is None:
+            if not seen and not self._warned:
+                self._meet(tid, call)  # for its warning
             self._pass(call)
+            return
+        client = self._meet(tid, call)
+        if client is None:
+            self._answer(call, -errno.ENOENT)
             return
         client.call = call
         client.answered = client.late = False
@@ -258,7 +256,7 @@ class Receiver:
                 "client thread %d must not be looked into (%s), so it finds no /dev/tee0: its program file may be "
                 "unreadable, or it has made itself undumpable; run it readable or as the same user",
                 tid,
-                error,
+                explain(error),
             )
 
     # -- ioctl

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from optemu.abi import tee_ioctl as abi
+from optemu.errors import explain
 from optemu.normal_world.device import Pin
 from optemu.normal_world.libteec.channel import Channel
 from optemu.normal_world.libteec.constants import (
@@ -171,4 +172,4 @@ def _check_flags(flags: int) -> None:
 
 
 def _out_of_memory(error: Exception) -> TeecError:
-    return TeecError(TEEC_ERROR_OUT_OF_MEMORY, TEEC_ORIGIN_API, f"shared memory: {error}")
+    return TeecError(TEEC_ERROR_OUT_OF_MEMORY, TEEC_ORIGIN_API, f"shared memory: {explain(error)}")

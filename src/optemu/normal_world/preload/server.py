@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from optemu.abi import tee_ioctl
+from optemu.errors import explain
 from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
 from optemu.normal_world.gate.gate import Gate
 from optemu.normal_world.gate.interface import Device
@@ -103,14 +104,14 @@ class Server:
         try:
             sock, _ = self._socket.accept()
         except OSError as error:
-            log.warning("a client could not connect: %s", error)
+            log.warning("a client could not connect: %s", explain(error))
             time.sleep(_TELL_AGAIN)
             return
         try:
             sock.setblocking(True)
             connection = self._admit(sock)
         except (OSError, RuntimeError) as error:
-            log.warning("a client was turned away: %s", error)
+            log.warning("a client was turned away: %s", explain(error))
             sock.close()
             return
         self._janitor.watch(sock.fileno(), lambda: self._hung_up(connection))
@@ -180,7 +181,7 @@ class Server:
         except wire.WireError as error:
             log.warning("process %d sent %s; its connection is closed", task.pid, error)
         except OSError as error:
-            log.debug("connection of process %d: %s", task.pid, error)
+            log.debug("connection of process %d: %s", task.pid, explain(error))
         except Exception:
             log.exception("the connection of process %d failed inside optemu; it is closed", task.pid)
         finally:

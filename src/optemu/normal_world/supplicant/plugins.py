@@ -68,10 +68,11 @@ class Plugins:
             log.warning("plugins: cannot open %s: %s", self.directory, error.strerror)
             return
         for name in names:
+            path = self.directory / name
             try:
-                self._load(self.directory / name)
+                self._load(path)
             except (OSError, ValueError) as error:
-                log.error("plugin %s is left out: %s", self.directory / name, error)
+                log.error("plugin %s is left out: %s", path, str(error).removeprefix(f"{path.absolute()}: "))
 
     def _load(self, path: Path) -> None:
         library = ctypes.CDLL(str(path.absolute()), mode=os.RTLD_LAZY)

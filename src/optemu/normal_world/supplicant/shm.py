@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from optemu.abi import gp
 from optemu.abi import tee_ioctl as abi
-from optemu.errors import TeeError
+from optemu.errors import TeeError, explain
 from optemu.normal_world.device import DeviceFile, Pin
 from optemu.normal_world.supplicant.params import Param, bad_parameters
 
@@ -37,7 +37,7 @@ class SharedMemory:
         try:
             shm_id, shm = self._register(size) if self._reg_mem else self._alloc(size)
         except (OSError, ValueError, OverflowError, MemoryError) as error:
-            message = f"{size} bytes of shared memory: {error}"
+            message = f"{size} bytes of shared memory: {explain(error)}"
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, message) from error
         with self._lock:
             self._shms[shm_id] = shm

@@ -12,7 +12,7 @@ from typing import Final
 from optemu.abi import gp, isocket
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.abi import tee_ioctl as ioc
-from optemu.errors import TeeError
+from optemu.errors import TeeError, explain
 from optemu.normal_world.supplicant.params import Param, bad_parameters, expect, value
 from optemu.normal_world.supplicant.shm import SharedMemory
 
@@ -180,7 +180,7 @@ def _addresses(server: str, port: int, family: int, kind: int) -> list[tuple[int
     try:
         found = socket.getaddrinfo(server or None, port, family, kind)
     except (OSError, UnicodeError) as error:
-        raise TeeError(isocket.TEE_ISOCKET_ERROR_HOSTNAME, f"the server {server!r}: {error}") from error
+        raise TeeError(isocket.TEE_ISOCKET_ERROR_HOSTNAME, f"the server {server!r}: {explain(error)}") from error
     return [(af, st, proto, address) for af, st, proto, _, address in found]  # type: ignore[misc]
 
 

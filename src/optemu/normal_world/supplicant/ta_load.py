@@ -58,16 +58,20 @@ class TaDirs:
     def load(self, uuid: bytes) -> bytes | None:
         """The image of the TA with these 16 octets; None (and ``last_failure``) when no directory has it."""
         tried: list[tuple[str, str]] = []
+        absent = True
         for directory in self.directories:
             path = f"{directory}/{gp.uuid_str(uuid)}.ta"
             try:
                 return self._content(path)
             except OSError as error:
                 tried.append((path, error.strerror or str(error)))
+                absent = absent and isinstance(error, FileNotFoundError)
             except _Unusable as error:
                 tried.append((path, str(error)))
+                absent = False
         self.last_failure = TaSearch(uuid, tuple(tried))
-        log.warning("%s\ngive the directory that holds %s.ta", self.last_failure, gp.uuid_str(uuid))
+        hint = f"\ngive the directory that holds {gp.uuid_str(uuid)}.ta with --ta-dir" if absent else ""
+        log.warning("%s%s", self.last_failure, hint)
         return None
 
     def _content(self, path: str) -> bytes:

@@ -56,7 +56,7 @@ static bool is_path(const char *path, const char *device)
 
 static int device_of(const char *path, int flags)
 {
-	if ((flags & (O_ACCMODE | O_CREAT)) != O_RDWR)
+	if ((flags & (O_ACCMODE | O_EXCL)) != O_RDWR)
 		return -1;
 	if (is_path(path, "/dev/tee0"))
 		return WIRE_TEE;
@@ -65,7 +65,7 @@ static int device_of(const char *path, int flags)
 	return -1;
 }
 
-/* open(2) of a device; false when the kernel is to do it */
+/* open(2) of a device; false when the kernel is to do it, which must not be asked to create one */
 static bool tee_open(const char *path, int flags, int *result)
 {
 	int device = device_of(path, flags);
@@ -76,8 +76,10 @@ static bool tee_open(const char *path, int flags, int *result)
 	if (device < 0)
 		return false;
 	c = connection_get(false);
-	if (!c)
-		return false;
+	if (!c) {
+		*result = -ENOENT;
+		return true;
+	}
 	ours = connection_exchange(c, &message, NULL, NULL, result);
 	connection_put(c);
 	if (ours && *result >= 0 && !(flags & O_CLOEXEC))

@@ -7,6 +7,8 @@ engine that keeps its translations when the memory is set back.
 
 import ctypes
 import mmap
+import sys
+import threading
 from collections.abc import Callable
 
 from optemu.abi import gp
@@ -102,15 +104,49 @@ class TaInstance:
         self.space.unmap_added(self.memory)
         self.cpu.close()
         self.memory.free(self.region)
+        self.image.limit.one_less()
+
+
+class InstanceLimit:
+    """How many instances there may be of all images together; ``let_go`` closes an idle one, False if there is none."""
+
+    def __init__(self, most: int, let_go: Callable[[], bool]) -> None:
+        self.most = most
+        self._let_go = let_go
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def one_more(self) -> None:
+        """TeeError when there are as many as there may be, all in use."""
+        while not self._try():
+            if not self._let_go():
+                what = f"all {self.most} instances of TAs are in use; [tee] instances = {2 * self.most} allows more"
+                raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, what)
+
+    def _try(self) -> bool:
+        with self._lock:
+            if self._count >= self.most:
+                return False
+            self._count += 1
+            return True
+
+    def one_less(self) -> None:
+        with self._lock:
+            self._count -= 1
 
 
 class TaImage:
     """A verified image: relocated once, and the instances of it that wait to be used again."""
 
     def __init__(
-        self, elf: ElfImage, memory: PhysicalMemory, new_key: Callable[[], bytes | None] = lambda: None
+        self,
+        elf: ElfImage,
+        memory: PhysicalMemory,
+        new_key: Callable[[], bytes | None] = lambda: None,
+        limit: InstanceLimit | None = None,
     ) -> None:
         self.elf = elf
+        self.limit = limit or InstanceLimit(sys.maxsize, lambda: False)
         self.new_key = new_key
         """Gives the pointer authentication key of an instance, None when it has none."""
         self._memory = memory
@@ -134,11 +170,16 @@ class TaImage:
         return region
 
     def take(self) -> tuple[TaInstance, bool]:
-        """An instance as fresh as a new one, and whether it is one that was used before."""
+        """An instance as fresh as a new one, and whether it is one that was used before. TeeError, MemoryError."""
         try:
             return self._idle.pop(), True
         except IndexError:
+            self.limit.one_more()
+        try:
             return TaInstance(self, self._memory), False
+        except BaseException:
+            self.limit.one_less()
+            raise
 
     def give_back(self, instance: TaInstance) -> None:
         """Keep the instance for the next session, or let it go when enough are kept."""
@@ -148,10 +189,18 @@ class TaImage:
         else:
             instance.close()
 
+    def let_go(self) -> bool:
+        """Close an instance that is not in use, if there is one."""
+        try:
+            self._idle.pop().close()
+        except IndexError:
+            return False
+        return True
+
     def close(self) -> None:
         """Let all instances go that are not in use, and the memory they share."""
-        while self._idle:
-            self._idle.pop().close()
+        while self.let_go():
+            pass
         if self.read_only is not None:
             self._memory.free(self.read_only)
 

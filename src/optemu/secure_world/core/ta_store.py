@@ -33,6 +33,8 @@ def rpc_load(thread: Thread, uuid: bytes) -> bytes:
     request = [RpcParam(OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, low, high), image]
     _check(thread.rpc_cmd(OPTEE_RPC_CMD_LOAD_TA, request), uuid)
     size = image.b
+    if not size:
+        raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"{gp.uuid_str(uuid)}.ta is empty")
     if size > MAX_IMAGE_SIZE:
         raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"TA {gp.uuid_str(uuid)} would be {size} bytes large")
     payload = thread.rpc_alloc(size)

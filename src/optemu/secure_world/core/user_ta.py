@@ -19,7 +19,14 @@ from optemu.secure_world.core import points
 from optemu.secure_world.core.abort import report_abort, report_panic
 from optemu.secure_world.core.param import Memref, TaParams, Value
 from optemu.secure_world.core.session import Session, SessionList, TaCtx
-from optemu.secure_world.core.ta_image import STACK_ALIGNMENT, STACK_TOP, TaImage, TaInstance, load_modules
+from optemu.secure_world.core.ta_image import (
+    STACK_ALIGNMENT,
+    STACK_TOP,
+    InstanceLimit,
+    TaImage,
+    TaInstance,
+    load_modules,
+)
 from optemu.secure_world.core.ta_store import open_bin
 from optemu.secure_world.core.tee_ta_manager import InitSession
 from optemu.secure_world.core.thread import Thread
@@ -261,6 +268,7 @@ class UserTas(InitSession):
         """By the hashes of the TA and its libraries, in the order they are loaded."""
         self._needed: dict[bytes, tuple[bytes, ...]] = {}
         """UUIDs of the libraries an image names, by its hash."""
+        self._limit = InstanceLimit(tee.board.config.instances, self._let_go)
 
     def find(self, uuid: bytes) -> TaCtx:
         return UserTaCtx(self._tee, uuid)
@@ -277,7 +285,7 @@ class UserTas(InitSession):
         try:
             if image is None:
                 elf = load_modules([self._map(b) for b in binaries], self.pad_begin)
-                image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key)
+                image = self._images[key] = TaImage(elf, self._tee.board.memory, self._pauth_key, self._limit)
             ctx.instance, _ = image.take()
         except MemoryError as e:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
@@ -288,6 +296,10 @@ class UserTas(InitSession):
         self._tee.board.timer.attach(ctx)
         if trace.on:
             trace.exit(points.LDELF, image.elf.entry)
+
+    def _let_go(self) -> bool:
+        """Close an instance that waits to be used again, of whichever TA."""
+        return any(image.let_go() for image in list(self._images.values()))
 
     def _open_all(self, thread: Thread, wanted: list[bytes], loaded: set[bytes]) -> list[Binary]:
         """The images ``wanted`` and what they need that is not ``loaded``, breadth first."""
