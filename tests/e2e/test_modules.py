@@ -114,8 +114,11 @@ def test_an_opened_library(ta: Session) -> None:
     assert call_opened(ta, "opened_half", 8) == 4
 
 
-def test_libraries_that_cannot_be_opened(ta: Session, machine: Machine) -> None:
-    assert not opens(ta, "00000000-0000-0000-0000-000000000001")
+def test_libraries_that_cannot_be_opened(ta: Session, machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    nobody = "00000000-0000-0000-0000-000000000001"
+    assert not opens(ta, nobody)
+    said = [r.getMessage() for r in caplog.records if r.name == "optemu.core" and r.levelno == logging.ERROR]
+    assert said == [f"TA {MODULES_UUID} cannot open library {nobody}: tee-supplicant has no image {nobody}.ta"]
     assert not opens(ta, "no UUID")
     assert values(ta, "STARTED") == (0x21, 2), "the TA is as it was"
     assert opens(ta, LIB_OPENED_UUID)

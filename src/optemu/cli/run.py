@@ -14,7 +14,7 @@ from optemu.cli.tracing import Tracing, add_trace_options
 
 if TYPE_CHECKING:
     from optemu.machine import Machine
-    from optemu.normal_world.gate.interface import File, Task
+    from optemu.normal_world.driver.interface import File, Task
     from optemu.normal_world.program import Plan
 
 
@@ -52,6 +52,7 @@ _OF_THE_SERVER: dict[str, object] = {
     "state": None,
     "seed": None,
     "supplicant": "builtin",
+    "plugin_dir": None,
     "trace": False,
     "output": None,
 }

@@ -13,6 +13,8 @@ import time
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, Protocol
 
+from optemu.normal_world.driver.interface import Device, File, SharedFd
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -88,28 +90,6 @@ class KernelDevice:
             os.close(fd)
 
 
-class Shm(Protocol):
-    """What the emulated driver hands out for TEE_IOC_SHM_*; ``fd`` is a memfd, or -1 when nothing can be mapped."""
-
-    @property
-    def fd(self) -> int: ...
-    def released(self) -> None:
-        """The last descriptor and mapping are gone; called once."""
-
-
-class DriverFile(Protocol):
-    def ioctl(self, cmd: int, arg: int, task: "LocalTask") -> int: ...
-    def interrupted(self, task: "LocalTask") -> None:
-        """Give up the call that ``task`` waits in."""
-
-    def close(self) -> None:
-        """No ioctl is inside any more, unless one did not give up in time; none will come."""
-
-
-class Driver(Protocol):
-    def open(self, path: str, task: "LocalTask") -> DriverFile: ...
-
-
 class PinnedMemory:
     """The memory of this process that the emulated driver can touch: what was pinned, nothing else."""
 
@@ -160,7 +140,7 @@ class LocalTask:
 
     __slots__ = ("_shms", "egid", "euid", "gid", "groups", "pid", "read", "uid", "write")
 
-    def __init__(self, memory: PinnedMemory, shms: dict[int, Shm]) -> None:
+    def __init__(self, memory: PinnedMemory, shms: dict[int, SharedFd]) -> None:
         self.pid = os.getpid()
         self.uid, self.euid = os.getuid(), os.geteuid()
         self.gid, self.egid = os.getgid(), os.getegid()
@@ -169,7 +149,7 @@ class LocalTask:
         self.write = memory.write
         self._shms = shms
 
-    def install_shm(self, shm: Shm) -> int:
+    def install_shm(self, shm: SharedFd) -> int:
         """A descriptor of this process for ``shm``; OSError (EMFILE ...)."""
         fd = os.dup(shm.fd) if shm.fd >= 0 else os.eventfd(0)
         self._shms[fd] = shm
@@ -186,14 +166,14 @@ class EmulatedDevice:
     Closing it interrupts the calls under way in other threads and ends the shared memory still held.
     """
 
-    def __init__(self, driver: Driver, path: str) -> None:
+    def __init__(self, driver: Device, path: str) -> None:
         self._memory = PinnedMemory()
-        self._shms: dict[int, Shm] = {}
+        self._shms: dict[int, SharedFd] = {}
         self._idle: list[LocalTask] = []
         self._busy: set[LocalTask] = set()
         self._left = threading.Condition()
-        self._file: DriverFile | None = driver.open(path, LocalTask(self._memory, self._shms))
-        self._unclosed: DriverFile | None = self._file
+        self._file: File | None = driver.open(path, LocalTask(self._memory, self._shms))
+        self._unclosed: File | None = self._file
 
     def ioctl(self, cmd: int, arg: int) -> int:
         try:

@@ -1,5 +1,7 @@
 """optemu.toml: what each key becomes, and what is said of a wrong one."""
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,12 @@ def test_trusted_keys(tmp_path: Path) -> None:
     assert "optemu-dev-ta.pub.pem" in names
     (tmp_path / "my.pem").write_bytes(b"PEM")
     assert Config(ta_keys=[tmp_path / "my.pem"]).trusted_keys() == [("my.pem", b"PEM")], "instead of the others"
+
+
+def test_the_page_shows_every_key_and_its_default(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    [text] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "optemu.toml"
+    path.write_text(text)
+    assert load(path) == Config()
+    assert set(re.findall(r"^(?:# )?(\w+) =", text, re.MULTILINE)) == {f.name for f in dataclasses.fields(Config)}

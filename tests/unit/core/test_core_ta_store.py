@@ -10,7 +10,7 @@ from core_fakes import PAGE, Recorder, Threads, fake_engines, image, shared
 from optemu.abi import gp
 from optemu.board.board import Board
 from optemu.errors import TeeError
-from optemu.secure_world.core import user_ta
+from optemu.secure_world.core import ldelf_loader
 from optemu.secure_world.core.mobj import Mobj
 from optemu.secure_world.core.param import TaParams
 from optemu.secure_world.core.session import Identity, SessionList
@@ -113,8 +113,8 @@ def tee(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tee]:
             return SimpleNamespace(hash=b"hash", payload=raw)
 
         monkeypatch.setattr(tee, "verify", verify)
-        monkeypatch.setattr(user_ta, "map_elf", lambda payload: SimpleNamespace(needed=(), uuid=b""))
-        monkeypatch.setattr(user_ta, "load_modules", lambda modules, gap: image(tee, UUID).elf)
+        monkeypatch.setattr(ldelf_loader, "map_elf", lambda payload: SimpleNamespace(needed=(), uuid=b""))
+        monkeypatch.setattr(ldelf_loader, "load_modules", lambda modules, gap: image(tee, UUID).elf)
         yield tee
 
 
@@ -130,8 +130,10 @@ def opening(tee: Tee, storing: Storing) -> tuple[int, int, int]:
 
 def test_an_image_is_loaded_once(tee: Tee, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[int] = []
-    load: Callable[..., Any] = user_ta.load_modules
-    monkeypatch.setattr(user_ta, "load_modules", lambda modules, gap: loaded.append(len(modules)) or load(modules, gap))
+    load: Callable[..., Any] = ldelf_loader.load_modules
+    monkeypatch.setattr(
+        ldelf_loader, "load_modules", lambda modules, gap: loaded.append(len(modules)) or load(modules, gap)
+    )
     size = len(IMAGE)
     for _ in range(3):
         assert opening(tee, Storing((0, size), (0, size)))[0] == 0
@@ -173,7 +175,7 @@ def test_an_image_under_the_name_of_another(
     tee: Tee, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As upstream: what is signed decides, and here nothing that is signed names the TA."""
-    monkeypatch.setattr(user_ta, "load_modules", lambda modules, gap: image(tee, bytes(PAGE)[:16]).elf)
+    monkeypatch.setattr(ldelf_loader, "load_modules", lambda modules, gap: image(tee, bytes(PAGE)[:16]).elf)
     size = len(IMAGE)
     assert opening(tee, Storing((0, size), (0, size)))[0] == 0
     assert f"TA {gp.uuid_str(UUID)} calls itself 00000000-0000" in caplog.text

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import TA_SOURCE, write_project
+from sdk_project import TA_SOURCE, write_project
 
 from optemu import sign
 from optemu.abi import shdr
@@ -92,6 +92,14 @@ def test_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ('[ta]\nversion = "x"\n', "must be of type int"),
         ('[ta]\nsources = ["none/*.c"]\n', "nothing to build"),
         ('[ta]\nsources = ["/etc/*.c"]\n', "relative"),
+        ('[ta]\narch = "mips"\n', "must be one of 'aarch64', 'arm'"),
+        ('[ta]\nbranch_protection = "all"\n', "must be one of '', 'bti'"),
+        ("lib = 3\n", "unknown section 'lib'"),
+        ("lib = [3]\n", "unknown section 'lib'"),
+        ("[[ta]]\n", "unknown section 'ta'"),
+        ("[[lib]]\nlink = 1\n", "must be of type bool"),
+        ('[[lib]]\nuuid = "x"\n', "known by its uuid"),
+        (f'[[lib]]\nuuid = "{UUID}"\n', "has no sources"),
         ('[ta]\nsources = [""]\n', "relative"),
     ],
 )

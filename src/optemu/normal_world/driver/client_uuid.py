@@ -4,7 +4,7 @@ import errno
 import uuid
 
 from optemu.abi import gp
-from optemu.normal_world.driver.task import Task
+from optemu.normal_world.driver.interface import Task
 
 TEE_CLIENT_UUID_NS = uuid.UUID("58ac9ca0-2086-4683-a1b8-ec4bc08e01b6")
 

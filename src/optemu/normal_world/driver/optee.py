@@ -16,9 +16,9 @@ from optemu.board.board import Board
 from optemu.board.memory import PAGE_SIZE, Region
 from optemu.normal_world.driver import points
 from optemu.normal_world.driver.client_uuid import client_uuid
+from optemu.normal_world.driver.interface import Task
 from optemu.normal_world.driver.rpc import CallContext, handle_rpc
 from optemu.normal_world.driver.supp import Supp
-from optemu.normal_world.driver.task import Task
 from optemu.normal_world.driver.tee_shm import ShmPool, TeeShm, fill_page_list, page_list_size
 
 if TYPE_CHECKING:

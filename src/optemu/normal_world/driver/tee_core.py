@@ -13,9 +13,9 @@ from optemu.abi import tee_ioctl as ioc
 from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_TMEM_INPUT
 from optemu.board.memory import PAGE_MASK
 from optemu.normal_world.driver import points
+from optemu.normal_world.driver.interface import Task
 from optemu.normal_world.driver.optee import MsgArg, Optee
 from optemu.normal_world.driver.params import MEMREFS, TeeParam
-from optemu.normal_world.driver.task import Task
 from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm, keep_size
 
 log = logging.getLogger("optemu.driver")

@@ -15,7 +15,7 @@ from optemu.abi.optee_msg import PAGELIST_ENTRIES_PER_PAGE
 from optemu.board.memory import PAGE_SIZE, PhysicalMemory, Region, round_up
 
 if TYPE_CHECKING:
-    from optemu.normal_world.driver.task import Task
+    from optemu.normal_world.driver.interface import Task
     from optemu.normal_world.driver.tee_core import TeeContext
 
 log = logging.getLogger("optemu.driver")

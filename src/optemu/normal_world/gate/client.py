@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
+from optemu.normal_world.driver.interface import SharedFd
 from optemu.normal_world.gate import kernel
-from optemu.normal_world.gate.interface import SharedFd
 from optemu.normal_world.gate.memory import ClientMemory, fault
 
 

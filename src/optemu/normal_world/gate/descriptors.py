@@ -11,8 +11,8 @@ import socket
 import threading
 from collections.abc import Callable
 
+from optemu.normal_world.driver.interface import File, SharedFd
 from optemu.normal_world.gate import kernel
-from optemu.normal_world.gate.interface import File, SharedFd
 from optemu.normal_world.gate.janitor import Janitor
 
 log = logging.getLogger("optemu.gate")

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
+from optemu.normal_world.driver.interface import Device
 from optemu.normal_world.gate import kernel
 from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
-from optemu.normal_world.gate.interface import Device
 from optemu.normal_world.gate.janitor import Janitor
 from optemu.normal_world.gate.launcher import Launch, Signals, launch
 from optemu.normal_world.gate.receiver import Receiver

@@ -11,10 +11,10 @@ from typing import Final
 
 from optemu.abi import tee_ioctl
 from optemu.errors import explain
+from optemu.normal_world.driver.interface import Device
 from optemu.normal_world.gate import kernel
 from optemu.normal_world.gate.client import Client, add_fd, call_is_alive
 from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
-from optemu.normal_world.gate.interface import Device
 from optemu.normal_world.gate.memory import device_named, peek_path
 from optemu.normal_world.gate.watchdog import Watchdog
 from optemu.normal_world.gate.workers import Worker, Workers

@@ -14,9 +14,9 @@ from typing import Final, Self
 
 from optemu.abi import tee_ioctl
 from optemu.errors import explain
+from optemu.normal_world.driver.interface import Device
 from optemu.normal_world.gate.descriptors import Descriptor, Descriptors
 from optemu.normal_world.gate.gate import Gate
-from optemu.normal_world.gate.interface import Device
 from optemu.normal_world.gate.janitor import Janitor
 from optemu.normal_world.gate.launcher import check_room
 from optemu.normal_world.gate.workers import MAX_WORKERS

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from optemu.abi.tee_ioctl import TEE_IOC_OPEN_SESSION
+from optemu.normal_world.driver.interface import SharedFd
 from optemu.normal_world.gate.client import Installer
-from optemu.normal_world.gate.interface import SharedFd
 from optemu.normal_world.preload import wire
 
 _SO_PEERGROUPS: Final = 59

@@ -142,6 +142,6 @@ LDELF = _core(
     layer="ldelf",
     args="uuid:uuid how:str",
     result="entry:ptr",
-    where="core/user_ta.py UserTas.complete",
+    where="core/ldelf_loader.py UserTas.complete",
     upstream="core/kernel/ldelf_loader.c",
 )

@@ -10,6 +10,7 @@ from optemu.secure_world import pta
 from optemu.secure_world.core import points
 from optemu.secure_world.core.entry_fast import tee_entry_fast
 from optemu.secure_world.core.entry_std import tee_entry_std
+from optemu.secure_world.core.ldelf_loader import UserTas
 from optemu.secure_world.core.mobj import ShmRegistry
 from optemu.secure_world.core.notif import Notif
 from optemu.secure_world.core.pseudo_ta import PseudoTa, PseudoTas, registered
@@ -18,7 +19,6 @@ from optemu.secure_world.core.ta_store import early_tas
 from optemu.secure_world.core.tee_ta_manager import TaManager
 from optemu.secure_world.core.tee_time import TeeTime
 from optemu.secure_world.core.thread import Registers, Thread, Threads
-from optemu.secure_world.core.user_ta import UserTas
 from optemu.secure_world.crypto.signed_header import SignedImage, TrustStore, load_trusted_key, verify_image
 from optemu.secure_world.crypto.ta_enc import OtpKeys
 from optemu.secure_world.syscalls.table import SyscallTable

@@ -4,6 +4,8 @@ What concerns the TA's address space is here: zero-initialised memory, which a r
 of its private data, and libdl. The rest is in system_services.py.
 """
 
+import logging
+
 from optemu.abi import gp
 from optemu.abi.ta_head import TA_FLAG_CONCURRENT
 from optemu.errors import TeeError
@@ -13,6 +15,8 @@ from optemu.secure_world.core.session import Identity
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.pta.caller import calling_user_ta
 from optemu.secure_world.pta.system_services import SERVICES
+
+log = logging.getLogger("optemu.core")
 
 PTA_SYSTEM_MAP_ZI = 2
 PTA_SYSTEM_UNMAP = 3
@@ -58,7 +62,12 @@ def _dlopen(pta: PseudoTa, call: PtaCall) -> int | None:
     if flags.a != RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE:
         return gp.TEE_ERROR_BAD_PARAMETERS
     if uuid != _NIL:
-        caller.tee.user_tas.dlopen(call.thread, caller, uuid)
+        try:
+            caller.tee.user_tas.dlopen(call.thread, caller, uuid)
+        except TeeError as e:
+            # The TA only gets NULL from dlopen(): why is to be read here or nowhere.
+            log.error("TA %s cannot open library %s: %s", gp.uuid_str(caller.uuid), gp.uuid_str(uuid), e)
+            raise
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the gate asks of the driver, and what the driver sees of a client: nothing else passes between them."""
+"""What whoever brings a call asks of the driver, and what the driver sees of the caller: nothing else passes."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -18,7 +18,7 @@ class SharedFd(Protocol):
     @property
     def size(self) -> int: ...
     def released(self) -> None:
-        """The client's last descriptor and last mapping are gone; called once, from the gate's janitor thread."""
+        """The client's last descriptor and last mapping are gone; called once, from any thread."""
 
 
 class Task(Protocol):
