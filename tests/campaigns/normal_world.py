@@ -8,7 +8,7 @@ from random import Random
 
 from campaigns.campaign import Campaign, edge
 from campaigns.kernel import Kernel
-from campaigns.process import FakeTask
+from campaigns.process import Process
 from optemu.abi import gp, optee_msg
 from optemu.abi import optee_smc as smc
 from optemu.abi import tee_ioctl as ioc
@@ -162,7 +162,7 @@ class Ioctls(Campaign):
     name, share = "ioctls", 20
 
     def one(self, rng: Random) -> None:
-        task = FakeTask()
+        task = Process()
         file = self.machine.device.open("/dev/tee0", task)
         if rng.randrange(4):
             self._good_calls(file, task)
@@ -174,13 +174,13 @@ class Ioctls(Campaign):
             where = task.BASE if rng.randrange(10) else edge(rng, 64, task.BASE, task.BASE + len(task.memory))
             assert -4095 <= file.ioctl(cmd, where, task) < 1 << 31
         file.close()
-        for shm in task.fds:
+        for shm in task.shms:
             shm.released()  # type: ignore[attr-defined]
         assert not self.machine.tee.open_sessions, "closing the device left a session"
         assert self.machine.device.shm_count() == 0, "shared memory was left"
 
     @staticmethod
-    def _good_calls(file: TeeContext, task: FakeTask) -> None:
+    def _good_calls(file: TeeContext, task: Process) -> None:
         """A session, and a page of shared memory."""
         task.write(task.BASE + 64, ioc.OPEN_SESSION_ARG.pack(DEMO, bytes(16), 0, 0, 0, 0, 0, 0))
         task.write(task.BASE, ioc.BUF_DATA.pack(task.BASE + 64, ioc.OPEN_SESSION_ARG.size))
@@ -189,7 +189,7 @@ class Ioctls(Campaign):
         assert file.ioctl(ioc.TEE_IOC_SHM_ALLOC, task.BASE, task) > 0
 
     @staticmethod
-    def _argument(rng: Random, cmd: int, task: FakeTask, block: bytes) -> bytes:
+    def _argument(rng: Random, cmd: int, task: Process, block: bytes) -> bytes:
         near = (task.BASE, task.BASE + 64, len(block), 4096)
         match cmd:
             case ioc.TEE_IOC_SHM_ALLOC:

@@ -10,7 +10,7 @@ from uuid import UUID
 from tas.constants import QUIET_UUID
 
 from campaigns.campaign import Campaign, damaged, edge
-from campaigns.process import FakeTask
+from campaigns.process import Process
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.abi import tee_ioctl as ioc
@@ -19,7 +19,7 @@ from optemu.normal_world.libteec import TeecError
 
 _HEAD = ioc.SUPP_RECV_ARG.size
 _ROOM = 5
-_AT = FakeTask.BASE + 64
+_AT = Process.BASE + 64
 _META = ioc.TEE_IOCTL_PARAM_ATTR_META
 
 
@@ -35,7 +35,7 @@ class Supplicant(Campaign):
         self.image = (scratch / f"{QUIET_UUID}.ta").read_bytes()
         self.memory: dict[int, Any] = {}
         """What it has allocated and given to the TEE, by id."""
-        self.task = FakeTask()
+        self.task = Process()
         self.file = self.machine.device.open("/dev/teepriv0", self.task)
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.over = False
@@ -97,7 +97,7 @@ class Supplicant(Campaign):
             if self.file.ioctl(ioc.TEE_IOC_SHM_ALLOC, task.BASE + 32, task) < 0:
                 return gp.TEE_ERROR_OUT_OF_MEMORY
             number = ioc.SHM_ALLOC_DATA.unpack(task.read(task.BASE + 32, 16))[2]
-            self.memory[number] = task.fds.pop()
+            self.memory[number] = task.shms.pop()
             params[1][3] = number
         elif func == rpc.OPTEE_RPC_CMD_SHM_FREE and len(params) == 2:
             shm = self.memory.pop(params[1][2], None)

@@ -110,13 +110,10 @@ def test_files_that_are_none(toml: Path) -> None:
         load(toml)
 
 
-_VALUES = st.recursive(
-    st.one_of(
-        st.integers(-(1 << 63), (1 << 63) - 1), st.booleans(), st.sampled_from(["''", "'armv7'", "1.5", "1979-05-27"])
-    ),
-    lambda inner: st.lists(inner, max_size=2),
-    max_leaves=3,
+_SCALARS = st.one_of(
+    st.integers(-(1 << 63), (1 << 63) - 1), st.booleans(), st.sampled_from(["''", "'armv7'", "1.5", "1979-05-27"])
 )
+_VALUES = _SCALARS | st.lists(_SCALARS | st.lists(_SCALARS, max_size=1), max_size=2)
 _KEYS = st.sampled_from([line.split(" = ")[0] for line in WHOLE.splitlines() if " = " in line])
 
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
+from campaigns.process import Process
+
 from optemu.abi import optee_msg
 from optemu.abi import optee_smc as smc
 from optemu.abi import tee_ioctl as ioc
@@ -141,36 +143,24 @@ class FakeSecureWorld:
         self.registered[cookie] = (pages, buf_ptr % PAGE, size)
 
 
-class FakeTask:
-    """A process of 256 KiB at BASE. ``faults`` are addresses that cannot be written."""
-
-    BASE = 0x10000
-    pid, euid, egid, groups = 4711, 1000, 1000, (1000, 27)
+class FakeTask(Process):
+    """A process that can be made to fail: ``faults`` are addresses it cannot write, ``full`` takes no descriptor."""
 
     def __init__(self) -> None:
-        self.memory = bytearray(256 << 10)
-        self.shms: list[Any] = []
+        super().__init__()
         self.faults: range = range(0)
         self.full = False
         self.their_fds: dict[int, int] = {}
 
-    def read(self, addr: int, size: int) -> bytes:
-        at = addr - self.BASE
-        if at < 0 or size < 0 or at + size > len(self.memory):
-            raise OSError(errno.EFAULT, "")
-        return bytes(self.memory[at : at + size])
-
     def write(self, addr: int, data: bytes) -> None:
-        self.read(addr, len(data))
         if any(at in self.faults for at in range(addr, addr + len(data))):
             raise OSError(errno.EFAULT, "")
-        self.memory[addr - self.BASE : addr - self.BASE + len(data)] = data
+        super().write(addr, data)
 
     def install_shm(self, shm: Any) -> int:
         if self.full:
             raise OSError(errno.EMFILE, "")
-        self.shms.append(shm)
-        return 100 + len(self.shms)
+        return super().install_shm(shm)
 
     def fetch_fd(self, fd: int) -> int:
         if fd not in self.their_fds:

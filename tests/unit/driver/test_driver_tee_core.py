@@ -125,7 +125,7 @@ def test_allocated_memory(normal: Normal) -> None:
         (ioc.TEE_IOC_SHM_REGISTER, (0x10000, 100, 1, 0), errno.EINVAL),
         (ioc.TEE_IOC_SHM_REGISTER, (0x10000, TOP, 0, 0), errno.ENOMEM),
         (ioc.TEE_IOC_SHM_REGISTER, (0, 100, 0, 0), errno.EFAULT),
-        (ioc.TEE_IOC_SHM_REGISTER, (0x10000, 1 << 20, 0, 0), errno.EFAULT),
+        (ioc.TEE_IOC_SHM_REGISTER, (0x10000, (1 << 20) + 1, 0, 0), errno.EFAULT),
         (ioc.TEE_IOC_SHM_REGISTER, (TOP - 10, 100, 0, 0), errno.EFAULT),
         (ioc.TEE_IOC_SHM_REGISTER_FD, (9, 0, 0, 0), errno.EBADF),
         (ioc.TEE_IOC_SHM_REGISTER_FD, (-1, 0, 0, 0), errno.EBADF),

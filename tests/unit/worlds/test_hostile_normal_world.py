@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from campaigns.process import FakeTask
+from campaigns.process import Process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -77,7 +77,7 @@ def test_any_message(machine: Machine, noise: bytes, cmd: int, count: int) -> No
 def test_any_ioctl(machine: Machine, cmd: int, argument: bytes, block: bytes) -> None:
     if cmd == ioc.TEE_IOC_SHM_ALLOC:
         argument = (int.from_bytes(argument[:2], "little")).to_bytes(8, "little") + argument[8:]
-    task = FakeTask()
+    task = Process()
     file = machine.device.open("/dev/tee0", task)
     task.write(task.BASE, argument)
     task.write(task.BASE + 64, block)
@@ -87,7 +87,7 @@ def test_any_ioctl(machine: Machine, cmd: int, argument: bytes, block: bytes) ->
     # The same with a block of a fitting length behind it.
     task.write(task.BASE, ioc.BUF_DATA.pack(task.BASE + 64, len(block)))
     assert file.ioctl(cmd, task.BASE, task) >= -4095
-    for shm in task.fds:
+    for shm in task.shms:
         shm.released()  # type: ignore[attr-defined]
     file.close()
     assert machine.tee.threads.busy == 0
@@ -95,14 +95,14 @@ def test_any_ioctl(machine: Machine, cmd: int, argument: bytes, block: bytes) ->
     assert all(ctx.privileged for ctx in machine.device.contexts)
 
 
-def _invoke(file: object, task: FakeTask, session: int, cmd: int, params: list[tuple[int, int, int, int]]) -> int:
+def _invoke(file: object, task: Process, session: int, cmd: int, params: list[tuple[int, int, int, int]]) -> int:
     block = ioc.INVOKE_ARG.pack(cmd, session, 0, 0, 0, len(params)) + b"".join(ioc.PARAM.pack(*p) for p in params)
     task.write(task.BASE, ioc.BUF_DATA.pack(task.BASE + 64, len(block)))
     task.write(task.BASE + 64, block)
     return file.ioctl(ioc.TEE_IOC_INVOKE, task.BASE, task)  # type: ignore[attr-defined, no-any-return]
 
 
-def _open(file: object, task: FakeTask, uuid: bytes, login: int = 0, data: bytes = bytes(16)) -> tuple[int, int, int]:
+def _open(file: object, task: Process, uuid: bytes, login: int = 0, data: bytes = bytes(16)) -> tuple[int, int, int]:
     block = ioc.OPEN_SESSION_ARG.pack(uuid, data, login, 0, 0, 0, 0, 0)
     task.write(task.BASE, ioc.BUF_DATA.pack(task.BASE + 64, len(block)))
     task.write(task.BASE + 64, block)
@@ -112,7 +112,7 @@ def _open(file: object, task: FakeTask, uuid: bytes, login: int = 0, data: bytes
 
 
 def test_a_call_at_byte_level(machine: Machine) -> None:
-    task = FakeTask()
+    task = Process()
     file = machine.device.open("/dev/tee0", task)
     rc, session, ret = _open(file, task, DEMO)
     assert (rc, ret) == (0, 0)
@@ -131,13 +131,13 @@ def test_a_call_at_byte_level(machine: Machine) -> None:
 
 
 def test_shared_memory_at_byte_level(machine: Machine) -> None:
-    task = FakeTask()
+    task = Process()
     file = machine.device.open("/dev/tee0", task)
     _, session, _ = _open(file, task, DEMO)
     task.write(task.BASE, ioc.SHM_ALLOC_DATA.pack(5000, 0, 0))
     assert file.ioctl(ioc.TEE_IOC_SHM_ALLOC, task.BASE, task) == 101
     size, _, number = ioc.SHM_ALLOC_DATA.unpack(task.read(task.BASE, 16))
-    shm = task.fds[0]
+    shm = task.shms[0]
     os.pwrite(shm.fd, b"shared", 4090)  # type: ignore[attr-defined]
     assert size == 5000
     echo = [(5, 4090, 6, number), (6, 0, 100, number)]
@@ -151,7 +151,7 @@ def test_shared_memory_at_byte_level(machine: Machine) -> None:
 
 
 def test_registered_memory_is_copied_in_and_out(machine: Machine) -> None:
-    task = FakeTask()
+    task = Process()
     file = machine.device.open("/dev/tee0", task)
     _, session, _ = _open(file, task, DEMO)
     buffer = task.BASE + 0x8003
@@ -162,12 +162,12 @@ def test_registered_memory_is_copied_in_and_out(machine: Machine) -> None:
     assert _invoke(file, task, session, 2, [(5, 0, 4, number), (6, 50, 50, number)]) == 0
     assert task.read(buffer + 50, 5) == b"mine."
     file.close()
-    task.fds[0].released()  # type: ignore[attr-defined]
+    task.shms[0].released()  # type: ignore[attr-defined]
     assert machine.device.shm_count() == 0
 
 
 def test_logins(machine: Machine) -> None:
-    task = FakeTask()
+    task = Process()
     file = machine.device.open("/dev/tee0", task)
     assert _open(file, task, DEMO, gp.TEE_LOGIN_USER)[::2] == (0, 0)
     assert _open(file, task, DEMO, gp.TEE_LOGIN_GROUP, (27).to_bytes(16, "little"))[::2] == (0, 0)
@@ -179,9 +179,9 @@ def test_logins(machine: Machine) -> None:
 
 def test_one_supplicant_only(machine: Machine) -> None:
     with pytest.raises(OSError, match="already running"):
-        machine.device.open("/dev/teepriv0", FakeTask())
+        machine.device.open("/dev/teepriv0", Process())
     with pytest.raises(OSError, match="not a TEE device"):
-        machine.device.open("/dev/tee1", FakeTask())
+        machine.device.open("/dev/tee1", Process())
 
 
 def test_static_tas_conform() -> None:
