@@ -14,8 +14,8 @@ test: $(STAMP)
 
 # Style, types, and the laws of the house (which room may know which).
 lint: $(STAMP)
-	$(BIN)/ruff check src tests conformance
-	$(BIN)/ruff format --check src tests conformance
+	$(BIN)/ruff check src tests conformance benchmarks examples
+	$(BIN)/ruff format --check src tests conformance benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -9,6 +9,8 @@ from conformance.suite import ABSENT, EMPTY, OK, SKIPPED, Outcome
 HERE = Path(__file__).parent
 CASES = HERE / "cases.tsv"
 PAGE = HERE.parent / "docs" / "conformance.md"
+FROM_SOURCE = HERE / "from_source.md"
+"""What a run by hand showed, at the end of the page."""
 
 
 class Case(NamedTuple):
@@ -83,7 +85,7 @@ def write_page(outcomes: dict[str, Outcome], wall: float) -> None:
         seconds = "" if outcome.result == ABSENT else f"{outcome.seconds:.2f}"
         text += f"| {case.name} | {outcome.result} | {seconds} | {outcome.subtests or ''} | "
         text += f"{real[1] if real else ''} | {remark.replace('|', '/')} |\n"
-    PAGE.write_text(text)
+    PAGE.write_text(text + FROM_SOURCE.read_text())
 
 
 _INTRODUCTION = """\
