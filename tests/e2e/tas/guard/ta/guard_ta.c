@@ -2,6 +2,8 @@
 #include <guard_ta.h>
 #include <tee_internal_api.h>
 
+#include "../../common/plain_entries.h"
+
 void land_c(void);
 void land_j(void);
 void land_jc(void);
@@ -10,28 +12,6 @@ void jump_blr(void (*to)(void));
 void jump_br(void (*to)(void));
 void jump_br_x16(void (*to)(void));
 void corrupt_return(void);
-
-TEE_Result TA_CreateEntryPoint(void)
-{
-	return TEE_SUCCESS;
-}
-
-void TA_DestroyEntryPoint(void)
-{
-}
-
-TEE_Result TA_OpenSessionEntryPoint(uint32_t types, TEE_Param params[4], void **session)
-{
-	(void)types;
-	(void)params;
-	(void)session;
-	return TEE_SUCCESS;
-}
-
-void TA_CloseSessionEntryPoint(void *session)
-{
-	(void)session;
-}
 
 static TEE_Result jump(uint32_t how, uint32_t where)
 {

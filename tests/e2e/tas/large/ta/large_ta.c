@@ -2,32 +2,12 @@
 #include <tee_internal_api.h>
 #include <tee_internal_api_extensions.h>
 
+#include "../../common/plain_entries.h"
+
 #define WORDS (LARGE_SIZE / sizeof(uint32_t))
 
 /* volatile: or the compiler keeps the two words and drops the rest */
 static volatile uint32_t data[WORDS] = { [0] = 11, [WORDS - 1] = 22 };
-
-TEE_Result TA_CreateEntryPoint(void)
-{
-	return TEE_SUCCESS;
-}
-
-void TA_DestroyEntryPoint(void)
-{
-}
-
-TEE_Result TA_OpenSessionEntryPoint(uint32_t types, TEE_Param params[4], void **session)
-{
-	(void)types;
-	(void)params;
-	(void)session;
-	return TEE_SUCCESS;
-}
-
-void TA_CloseSessionEntryPoint(void *session)
-{
-	(void)session;
-}
 
 TEE_Result TA_InvokeCommandEntryPoint(void *session, uint32_t cmd, uint32_t types, TEE_Param params[4])
 {

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <tee_internal_api.h>
 
+#include "../../common/plain_entries.h"
+
 static _Thread_local uint32_t main_tls = 100;
 static _Thread_local uint32_t main_bss_tls;
 static void *opened;
@@ -81,28 +83,6 @@ static TEE_Result call_opened(TEE_Param params[4])
 	if (fn)
 		params[1].value.a = fn(params[1].value.a);
 	return TEE_SUCCESS;
-}
-
-TEE_Result TA_CreateEntryPoint(void)
-{
-	return TEE_SUCCESS;
-}
-
-void TA_DestroyEntryPoint(void)
-{
-}
-
-TEE_Result TA_OpenSessionEntryPoint(uint32_t types, TEE_Param params[4], void **session)
-{
-	(void)types;
-	(void)params;
-	(void)session;
-	return TEE_SUCCESS;
-}
-
-void TA_CloseSessionEntryPoint(void *session)
-{
-	(void)session;
 }
 
 TEE_Result TA_InvokeCommandEntryPoint(void *session, uint32_t cmd, uint32_t types, TEE_Param params[4])

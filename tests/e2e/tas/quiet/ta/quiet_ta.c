@@ -1,27 +1,7 @@
 #include <quiet_ta.h>
 #include <tee_internal_api.h>
 
-TEE_Result TA_CreateEntryPoint(void)
-{
-	return TEE_SUCCESS;
-}
-
-void TA_DestroyEntryPoint(void)
-{
-}
-
-TEE_Result TA_OpenSessionEntryPoint(uint32_t types, TEE_Param params[4], void **session)
-{
-	(void)types;
-	(void)params;
-	(void)session;
-	return TEE_SUCCESS;
-}
-
-void TA_CloseSessionEntryPoint(void *session)
-{
-	(void)session;
-}
+#include "../../common/plain_entries.h"
 
 static uint32_t work(uint32_t rounds, uint32_t x)
 {
