@@ -44,12 +44,6 @@ def machine(tas: Path) -> Iterator[Machine]:
         yield m
 
 
-@pytest.fixture
-def context(machine: Machine) -> Iterator[Context]:
-    with machine.connect() as c:
-        yield c
-
-
 def open_(context: Context, variant: int, *params: Value) -> Session:
     return context.OpenSession(UUID(MULTI_UUIDS[variant]), operation=Operation(*params))
 

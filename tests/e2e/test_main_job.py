@@ -186,7 +186,8 @@ def test_help(verb: str) -> None:
     assert done.stdout.startswith("usage: optemu")
 
 
-def test_interrupt_ends_a_client_whose_ta_loops_for_ever(built: Path) -> None:
+@pytest.mark.parametrize("via", [[], ["--via", "preload"]], ids=["gate", "preload"])
+def test_interrupt_ends_a_client_whose_ta_loops_for_ever(built: Path, via: list[str]) -> None:
     """^C goes to the process group: the client dies of it, and optemu run with it."""
     from tas.constants import PROBE, PROBE_UUID
 
@@ -200,7 +201,7 @@ s = Context(KernelDevice("/dev/tee0")).OpenSession(uuid.UUID({PROBE_UUID!r}))
 print("looping", flush=True)
 s.invoke({PROBE["PROBE_CMD_LOOP"]})
 """
-    command = [sys.executable, "-m", "optemu", "run", "--log-level", "none", "--ta-dir", str(built), "--"]
+    command = [sys.executable, "-m", "optemu", "run", *via, "--log-level", "none", "--ta-dir", str(built), "--"]
     process = subprocess.Popen(
         [*command, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
     )

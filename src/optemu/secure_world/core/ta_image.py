@@ -73,7 +73,7 @@ class TaInstance:
         self.cpu.clear_stop()
 
     def dlopen(self, libraries: list[Module], gap: Callable[[], int]) -> None:
-        """Add ``libraries`` to the TA, until it is reset. TeeError leaves everything as it was."""
+        """Add ``libraries`` to the TA, until it is reset. TeeError and MemoryError leave all as it was."""
         place(libraries, max(r.end for r in self.space.regions if r.va < MAP_BASE), gap)
         elf, segments, patches = dlopen(self.elf, libraries, self.space.copy_from_user_private)
         if segments[-1].va + segments[-1].size > MAP_BASE:
@@ -90,10 +90,10 @@ class TaInstance:
         regions: list[Region] = []
         try:
             regions += (self.memory.allocate(segment.size, secure=True) for segment in segments)
-        except MemoryError as e:
+        except MemoryError:
             for region in regions:
                 self.memory.free(region)
-            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, str(e)) from e
+            raise
         return regions
 
     def recycle(self) -> None:

@@ -4,7 +4,7 @@ The engine's own stop, ``uc_emu_stop``, also takes effect in the middle of an in
 such a run cannot go on, for the instruction would be done twice. Called by a hook at the beginning of a block it takes
 effect right there. So every block calls a function that stops the engine if the switch is on:
 
-* On x86-64 it is nine instructions of ours, which the engine calls directly: 1 to 2 ns a block.
+* On x86-64 it is five instructions of ours, which the engine calls directly: 1 to 2 ns a block.
 * Elsewhere, and where no memory may be executable, it is a function without effect, until the engine's note of it is
   overwritten with ``uc_emu_stop``: 5 ns a block, since the engine must be kept from calling it directly.
 """
@@ -18,7 +18,7 @@ from functools import cache
 from . import native
 
 # cmp dword ptr [user_data], 0; jne 1f; ret; 1: movabs rax, uc_emu_stop; jmp rax   (the engine is in rdi already)
-_X86_64 = bytes.fromhex("833900 7501 c3 48b8 {} ffe0".replace("{}", "00" * 8))
+_X86_64 = bytes.fromhex("833900 7501 c3 48b8 0000000000000000 ffe0")
 _STOP_AT = 8
 _HOOK_BYTES = 64
 
