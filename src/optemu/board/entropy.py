@@ -9,6 +9,7 @@ class Entropy:
     """``read(n)`` gives ``n`` random bytes. With a seed the same bytes come in the same order every run."""
 
     def __init__(self, seed: int | None = None) -> None:
+        self.repeatable = seed is not None
         self._seed = None if seed is None else str(seed).encode()
         self._block = 0
         self._lock = threading.Lock()

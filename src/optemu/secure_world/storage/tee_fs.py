@@ -1,0 +1,111 @@
+"""What the core asks of a file system for persistent objects. Mirrors core/include/tee/tee_fs.h and tee_pobj.h.
+
+A file system knows objects and their octets: UUID, object identifier, a head and attributes that it does not look
+into, and the data stream behind them. It reaches the normal world through ``Ree``, whoever serves it: tee-supplicant
+by RPC, or a directory of this computer for ``optemu storage``. Failures are TeeError.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Protocol
+
+from optemu.abi.cryp import TEE_USAGE_DEFAULT
+
+
+class Files(Protocol):
+    """Files of the normal world, for the length of one call; nothing they say is to be believed.
+
+    Names are relative to the storage directory. TeeError: TEE_ERROR_ITEM_NOT_FOUND for what is not there.
+    """
+
+    def open(self, name: bytes) -> int: ...
+    def create(self, name: bytes) -> int:
+        """A file that is empty now, whether it was there or not."""
+
+    def close(self, fd: int) -> None: ...
+    def read(self, fd: int, offset: int, size: int) -> bytes:
+        """Up to ``size`` octets; fewer at the end of the file."""
+
+    def write(self, fd: int, offset: int, data: bytes) -> None: ...
+    def truncate(self, fd: int, size: int) -> None: ...
+    def remove(self, name: bytes) -> None: ...
+    def rename(self, old: bytes, new: bytes, overwrite: bool) -> None: ...
+
+
+class RpmbFrames(Protocol):
+    """The replay protected memory block of the normal world's storage device, as it is: frames there, frames back."""
+
+    def dev_info(self) -> bytes:
+        """struct rpmb_dev_info; TEE_ERROR_ITEM_NOT_FOUND when there is no such device."""
+
+    def data_request(self, frames: bytes, response_frames: int) -> bytes:
+        """What the device answers to ``frames``, ``response_frames`` frames of 512 octets at most."""
+
+
+class Ree(Protocol):
+    """What the normal world lends storage, for the length of one call."""
+
+    @property
+    def files(self) -> Files: ...
+
+    @property
+    def rpmb(self) -> RpmbFrames: ...
+
+
+class Pobj:
+    """struct tee_pobj: a persistent object that somebody has open, shared by all who have."""
+
+    __slots__ = ("creating", "flags", "fops", "obj_id", "refcnt", "temporary", "usage", "uuid")
+
+    def __init__(self, fops: "FileOperations", uuid: bytes, obj_id: bytes, flags: int = 0) -> None:
+        self.fops = fops
+        self.uuid = uuid
+        """The owner's, 16 octets in RFC 4122 order."""
+        self.obj_id = obj_id
+        self.flags = flags
+        self.refcnt = 1
+        self.usage = TEE_USAGE_DEFAULT
+        self.temporary = False
+        """Being created, and not to be seen under its name before it is complete."""
+        self.creating = False
+
+
+class FileHandle:
+    """struct tee_file_handle: an open object's octets: head, attributes, data, one behind the other."""
+
+
+class FileOperations(ABC):
+    """struct tee_file_operations. ``ree`` serves this one call."""
+
+    @abstractmethod
+    def open(self, ree: Ree, po: Pobj) -> tuple[int, FileHandle]:
+        """(octets in the object, its handle); TEE_ERROR_ITEM_NOT_FOUND, TEE_ERROR_CORRUPT_OBJECT."""
+
+    @abstractmethod
+    def create(self, ree: Ree, po: Pobj, overwrite: bool, head: bytes, attr: bytes, data: bytes) -> FileHandle:
+        """All of it in one commit; TEE_ERROR_ACCESS_CONFLICT when it is there and ``overwrite`` is not set."""
+
+    @abstractmethod
+    def close(self, ree: Ree, fh: FileHandle) -> None: ...
+
+    @abstractmethod
+    def read(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> bytes:
+        """Up to ``size`` octets at ``pos``, fewer at the end."""
+
+    @abstractmethod
+    def write(self, ree: Ree, fh: FileHandle, pos: int, data: bytes) -> None:
+        """All of ``data``, in one commit. Behind the end: the gap reads as zeros."""
+
+    @abstractmethod
+    def rename(self, ree: Ree, old: Pobj, new_id: bytes, overwrite: bool) -> None: ...
+
+    @abstractmethod
+    def remove(self, ree: Ree, po: Pobj) -> None: ...
+
+    @abstractmethod
+    def truncate(self, ree: Ree, fh: FileHandle, size: int) -> None:
+        """To ``size`` octets, less or more."""
+
+    @abstractmethod
+    def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
+        """opendir, readdir, closedir: the identifiers of ``uuid``'s objects, in the order upstream lists them."""
