@@ -23,6 +23,7 @@ from optemu.secure_world.core.ta_image import (
     STACK_TOP,
     TaInstance,
 )
+from optemu.secure_world.core.tee_obj import TeeObjs, tee_obj_close_all
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.cpu import Stop
 from optemu.trace import Point
@@ -54,6 +55,7 @@ class UserTaCtx(TaCtx):
         self.instance: TaInstance | None = None
         self.open_sessions = SessionList()
         """Sessions this TA has opened to other TAs."""
+        self.objs = TeeObjs()
         self.session: Session | None = None
         """The session being served; None between calls."""
         self.thread: Thread | None = None
@@ -235,6 +237,7 @@ class UserTaCtx(TaCtx):
     def release_state(self, thread: Thread) -> None:
         """release_utc_state: close what the TA opened and take its memory back."""
         self.tee.manager.close_all(thread, self.open_sessions)
+        tee_obj_close_all(self, thread)
         instance, self.instance = self.instance, None
         if instance is not None:
             self.tee.board.timer.detach(self)
