@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from optemu.abi import cryp, gp
+from optemu.abi.obj import TEE_HANDLE_FLAG_PERSISTENT
 from optemu.errors import TeeError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class TeeObj:
     __slots__ = (
         "attrs",
         "busy",
+        "data_offset",
         "data_size",
         "ds_pos",
         "fh",
@@ -70,6 +72,8 @@ class TeeObj:
         self.data_size = 0
         self.ds_pos = 0
         """Position in the data stream."""
+        self.data_offset = 0
+        """Where the data stream begins in the octets of a persistent object."""
         self.pobj: Pobj | None = None
         self.fh: FileHandle | None = None
 
@@ -122,9 +126,13 @@ class TeeObjs(Handles[TeeObj]):
 
 
 def tee_obj_close(ta: "UserTaCtx", thread: "Thread", o: TeeObj) -> None:
-    """Forget ``o`` and wipe it."""
+    """Forget ``o``, whatever goes wrong with its file, and wipe it."""
     del ta.objs[o.handle]
-    o.wipe()
+    try:
+        if o.handle_flags & TEE_HANDLE_FLAG_PERSISTENT:
+            ta.tee.storage.close(thread, o)
+    finally:
+        o.wipe()
 
 
 def tee_obj_close_all(ta: "UserTaCtx", thread: "Thread") -> None:

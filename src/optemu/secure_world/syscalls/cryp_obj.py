@@ -4,10 +4,17 @@ import struct
 from typing import TYPE_CHECKING
 
 from optemu.abi import cryp, gp
-from optemu.abi.obj import TEE_HANDLE_FLAG_INITIALIZED, TEE_HANDLE_FLAG_PERSISTENT, UTEE_OBJECT_INFO
+from optemu.abi.obj import (
+    TEE_HANDLE_FLAG_INITIALIZED,
+    TEE_HANDLE_FLAG_PERSISTENT,
+    TEE_SVC_STORAGE_HEAD_USAGE,
+    UTEE_OBJECT_INFO,
+)
 from optemu.errors import TeeError
 from optemu.secure_world.core.tee_obj import TeeObj, tee_obj_close
+from optemu.secure_world.crypto import acipher
 from optemu.secure_world.syscalls.cryp_attr import (
+    TeeAttribute,
     attr_to_user,
     check_attr,
     copy_in_attrs,
@@ -17,6 +24,7 @@ from optemu.secure_world.syscalls.cryp_attr import (
     tee_obj_set_type,
 )
 from optemu.secure_world.syscalls.cryp_types import (
+    GENERATED_KEYPAIRS,
     ObjectType,
     check_key_size,
     find_type_props,
@@ -26,6 +34,7 @@ from optemu.secure_world.syscalls.cryp_types import (
 if TYPE_CHECKING:
     from optemu.secure_world.core.user_ta import UserTaCtx
 
+_RSA_EXPONENT = b"\1\0\1"
 _U32 = struct.Struct("<I")
 
 
@@ -46,8 +55,24 @@ def syscall_cryp_obj_get_info(ta: "UserTaCtx", obj: int, info: int) -> int:
 
 def syscall_cryp_obj_restrict_usage(ta: "UserTaCtx", obj: int, usage: int) -> int:
     o = ta.objs.of(obj)
-    o.usage &= usage
+    if o.handle_flags & TEE_HANDLE_FLAG_PERSISTENT:
+        _restrict_persistent(ta, o, usage)
+    else:
+        o.usage &= usage
     return gp.TEE_SUCCESS
+
+
+def _restrict_persistent(ta: "UserTaCtx", o: TeeObj, usage: int) -> None:
+    """Usage is one for all who have the object open, and is in its file (tee_svc_storage_write_usage)."""
+    assert ta.thread is not None
+    assert o.pobj is not None
+    assert o.fh is not None
+    storage, po = ta.tee.storage, o.pobj
+    with storage.usage_lock(ta.thread, po):
+        usage &= po.usage
+        with storage.ree(ta.thread) as ree:
+            po.fops.write(ree, o.fh, TEE_SVC_STORAGE_HEAD_USAGE, _U32.pack(usage))
+        po.usage = usage
 
 
 def syscall_cryp_obj_get_attr(ta: "UserTaCtx", obj: int, attr_id: int, buffer: int, size: int) -> int:
@@ -144,6 +169,8 @@ def syscall_obj_generate_key(ta: "UserTaCtx", obj: int, key_size: int, usr_param
     check_attr(props, params, generate=True)
     if cryp.TEE_ATTR_SECRET_VALUE in props.index:
         _generate_secret(ta, o, props, key_size)
+    elif o.object_type in GENERATED_KEYPAIRS:
+        _generate_keypair(ta, o, props, key_size, params)
     else:
         raise TeeError(gp.TEE_ERROR_BAD_FORMAT, f"keys of type 0x{o.object_type:x} are not generated")
     o.object_size = key_size
@@ -157,3 +184,23 @@ def _generate_secret(ta: "UserTaCtx", o: TeeObj, props: ObjectType, key_size: in
     if size > props.secret_size:
         raise TeeError(gp.TEE_ERROR_EXCESS_DATA, f"{key_size} bits do not fit")
     set_attrs(o, {cryp.TEE_ATTR_SECRET_VALUE: bytearray(ta.tee.board.entropy.read(size))}, props.all_attrs)
+
+
+def _generate_keypair(ta: "UserTaCtx", o: TeeObj, props: ObjectType, key_size: int, params: list[TeeAttribute]) -> None:
+    """``o`` keeps the parameters even when no key comes of them, as upstream's does."""
+    populate_type(ta, o, props, params)
+    given = o.attrs
+    if o.object_type == cryp.TEE_TYPE_RSA_KEYPAIR:
+        _check_pub_rsa_key(given.setdefault(cryp.TEE_ATTR_RSA_PUBLIC_EXPONENT, bytearray(_RSA_EXPONENT)))
+    made = acipher.generate_key(o.object_type, key_size, given, ta.tee.board.entropy)
+    given.update((attr_id, v if isinstance(v, int) else bytearray(v)) for attr_id, v in made.items())
+    for n, row in enumerate(props.attrs):
+        if row.attr_id != cryp.TEE_ATTR_DH_SUBPRIME:  # which is there when it was given
+            o.have_attrs |= 1 << n
+
+
+def _check_pub_rsa_key(exponent: bytearray | int) -> None:
+    """As NIST SP 800-56B asks for: odd, from 65537 on, below 2^256. TeeError(TEE_ERROR_BAD_PARAMETERS)."""
+    e = exponent if isinstance(exponent, int) else int.from_bytes(exponent, "big")
+    if not e & 1 or not 65537 <= e < 1 << 256:
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"RSA's public exponent may not be 0x{e:x}")
