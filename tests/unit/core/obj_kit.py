@@ -112,7 +112,7 @@ class ObjRoom:
         return ret, struct.unpack("<Q", self.get(OUT, 8))[0]
 
     def attr(self, handle: int, attr_id: int) -> bytes:
-        ret, size = self.get_attr(handle, attr_id)
+        ret, size = self.get_attr(handle, attr_id, 8 if attr_id & cryp.TEE_ATTR_FLAG_VALUE else PAGE)
         assert ret == OK
         return self.get(VALUES, size)
 
