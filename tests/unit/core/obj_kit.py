@@ -4,7 +4,7 @@ import struct
 from types import SimpleNamespace
 from typing import Any
 
-from core_fakes import PAGE, A, FakeCpu, new_tee, shared
+from core_fakes import PAGE, A, FakeCpu, FakeThread, Threads, new_tee, shared
 
 from optemu.abi import cryp, gp
 from optemu.abi import syscalls as scn
@@ -40,7 +40,7 @@ class ObjRoom:
         self.space.map(DATA, data, 0, PAGES * PAGE, Prot.R | Prot.W, "data")
         self.ta = UserTaCtx(self.tee, A)
         self.ta.instance = SimpleNamespace(space=self.space)  # type: ignore[assignment]
-        self.thread: Any = SimpleNamespace()
+        self.thread: Any = FakeThread(Threads())
         self.ta.thread = self.thread
 
     def share(self, size: int = PAGE) -> int:
