@@ -345,8 +345,11 @@ def test_dh_keys_have_the_subprime_that_was_given(room: ObjRoom) -> None:
 
 _IDS = sorted({row.attr_id for props in OBJECT_TYPES for row in props.attrs} | {0, SECRET | C.TEE_ATTR_FLAG_VALUE})
 _NUMBERS = st.sampled_from(
-    [0, 1, 8, 16, 24, 32, 56, 64, 65, 512, 513, 4096, 4097, DATA, VALUES, VALUES + 1, CODE, NOWHERE]
-    + [DATA + PAGES * PAGE - 16, (1 << 32) - 1, 1 << 32, (1 << 64) - 1, 3, 0x300, 0x400]
+    [
+        *(0, 1, 3, 8, 16, 24, 32, 56, 64, 65, 512, 513, 4096, 4097, 0x300, 0x400),
+        *(DATA, VALUES, VALUES + 1, CODE, NOWHERE, DATA + PAGES * PAGE - 16),
+        *((1 << 32) - 1, 1 << 32, (1 << 64) - 1),
+    ]
 )
 _ATTRS = st.lists(st.tuples(_NUMBERS, _NUMBERS, st.sampled_from(_IDS)), max_size=9)
 
