@@ -4,12 +4,14 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from optemu.abi.rpmb import RPMB_SIZE_SINGLE
 from optemu.board.board import Board
 from optemu.board.config import Config
 from optemu.monitor.monitor import monitor
 from optemu.normal_world.device import EmulatedDevice
 from optemu.normal_world.driver.optee import Optee
 from optemu.normal_world.driver.tee_core import CLIENT_DEVICE, SUPPLICANT_DEVICE, TeeSubsystem
+from optemu.normal_world.emmc import EmulatedRpmb
 from optemu.normal_world.libteec import Context
 from optemu.normal_world.supplicant import DEFAULT_TA_DIRS, ROWS, Supplicant
 from optemu.secure_world.core.pseudo_ta import PseudoTa
@@ -39,7 +41,8 @@ class Machine:
         self.tee = Tee(self.board, pseudo_tas)
         self.monitor = monitor(self.board.config.monitor, self.trace)
         self.monitor.optee_vector_table(self.tee)
-        self.optee = Optee(self.board, self.monitor.smc)
+        self.rpmb = self._emmc(self.board.config)
+        self.optee = Optee(self.board, self.monitor.smc, self.rpmb)
         self.device = TeeSubsystem(self.optee)
         self.supplicant: Supplicant | None = None
         if supplicant:
@@ -50,9 +53,17 @@ class Machine:
                 tracer=self.trace,
                 state=self.board.config.state_dir(),
                 plugin_dir=self.board.config.plugin_dir,
+                rpmb=self.rpmb,
             )
             self.supplicant.start()
             self.optee.supp.lend(self.supplicant.serve_one, {row.cmd for row in ROWS if not row.blocks})
+
+    @staticmethod
+    def _emmc(config: Config) -> EmulatedRpmb | None:
+        """The board's RPMB partition, whose octets are in ``DIR/rpmb`` of the state directory."""
+        if not config.rpmb:
+            return None
+        return EmulatedRpmb(config.state_dir() / "rpmb", config.rpmb_size * 1024 // RPMB_SIZE_SINGLE)
 
     def connect(self) -> Context:
         """TEEC_InitializeContext for a client in this process."""
@@ -72,6 +83,8 @@ class Machine:
             self.supplicant = None
         for ctx in list(self.device.contexts):
             ctx.close()
+        if self.rpmb is not None:
+            self.rpmb.close()
         self.board.power_off()
         self.tee.user_tas.power_off(self.tee.manager.contexts)
 

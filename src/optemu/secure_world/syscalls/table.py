@@ -14,7 +14,7 @@ from optemu.abi import gp
 from optemu.abi import syscalls as scn
 from optemu.errors import TeeError
 from optemu.secure_world.cpu import Arm32, Cpu
-from optemu.secure_world.syscalls import misc, properties, ta_to_ta, time
+from optemu.secure_world.syscalls import misc, properties, storage, storage_data, storage_enum, ta_to_ta, time
 from optemu.trace import EL, Point, World
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def _row(number: int, name: str, handler: Handler | None, args: str = "", note: 
 
 
 _CRYPTO = "crypto is the next release's: TEE_ERROR_NOT_SUPPORTED"
-_STORAGE = "trusted storage is a later release's: TEE_ERROR_NOT_SUPPORTED"
 
 SYSCALLS: tuple[SyscallRow, ...] = (
     SyscallRow(scn.TEE_SCN_RETURN, "syscall_sys_return", None, "ret:tee_result", CORE, "ends the call"),
@@ -119,19 +118,84 @@ SYSCALLS: tuple[SyscallRow, ...] = (
     _row(scn.TEE_SCN_AUTHENC_DEC_FINAL, "authenc_dec_final", None, note=_CRYPTO),
     _row(scn.TEE_SCN_ASYMM_OPERATE, "asymm_operate", None, note=_CRYPTO),
     _row(scn.TEE_SCN_ASYMM_VERIFY, "asymm_verify", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_STORAGE_OBJ_OPEN, "storage_obj_open", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_CREATE, "storage_obj_create", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_DEL, "storage_obj_del", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_RENAME, "storage_obj_rename", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_ALLOC, "storage_alloc_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_FREE, "storage_free_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_RESET, "storage_reset_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_START, "storage_start_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_NEXT, "storage_next_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_READ, "storage_obj_read", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_WRITE, "storage_obj_write", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_TRUNC, "storage_obj_trunc", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_SEEK, "storage_obj_seek", None, note=_STORAGE),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_OPEN,
+        "storage_obj_open",
+        storage.syscall_storage_obj_open,
+        "storage:hex id:ptr id_len:size flags:hex obj:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_CREATE,
+        "storage_obj_create",
+        storage.syscall_storage_obj_create,
+        "storage:hex id:ptr id_len:size flags:hex attr:hex data:ptr len:size obj:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_DEL,
+        "storage_obj_del",
+        storage.syscall_storage_obj_del,
+        "obj:hex",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_RENAME,
+        "storage_obj_rename",
+        storage.syscall_storage_obj_rename,
+        "obj:hex id:ptr id_len:size",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_ALLOC,
+        "storage_alloc_enum",
+        storage_enum.syscall_storage_alloc_enum,
+        "enum:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_FREE,
+        "storage_free_enum",
+        storage_enum.syscall_storage_free_enum,
+        "enum:hex",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_RESET,
+        "storage_reset_enum",
+        storage_enum.syscall_storage_reset_enum,
+        "enum:hex",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_START,
+        "storage_start_enum",
+        storage_enum.syscall_storage_start_enum,
+        "enum:hex storage:hex",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_NEXT,
+        "storage_next_enum",
+        storage_enum.syscall_storage_next_enum,
+        "enum:hex info:ptr id:ptr id_len:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_READ,
+        "storage_obj_read",
+        storage_data.syscall_storage_obj_read,
+        "obj:hex data:ptr len:size count:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_WRITE,
+        "storage_obj_write",
+        storage_data.syscall_storage_obj_write,
+        "obj:hex data:ptr len:size",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_TRUNC,
+        "storage_obj_trunc",
+        storage_data.syscall_storage_obj_trunc,
+        "obj:hex len:size",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_SEEK,
+        "storage_obj_seek",
+        storage_data.syscall_storage_obj_seek,
+        "obj:hex offset:hex whence:dec",
+    ),
     _row(scn.TEE_SCN_CRYP_OBJ_GENERATE_KEY, "obj_generate_key", None, note=_CRYPTO),
     *(
         SyscallRow(number, f"syscall_se_{number}", None, "", DEPRECATED, "secure elements: as upstream, not supported")
