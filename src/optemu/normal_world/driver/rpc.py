@@ -306,7 +306,8 @@ def _rpmb_frames(call: CallContext, arg: RpcArg) -> int:
 def _memory(call: CallContext, arg: RpcArg, n: int) -> memoryview | None:
     """tee_shm_get_va: the memory that parameter ``n`` refers to."""
     try:
-        param = from_msg_param(*arg.params[n], call.optee.by_cookie)
+        attr, a, b, c = arg.params[n]
+        param = from_msg_param(attr, a, b, c, call.optee.by_cookie)
     except OSError as e:
         log.warning("RPMB: %s", explain(e))
         return None
