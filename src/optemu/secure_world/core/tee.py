@@ -15,6 +15,7 @@ from optemu.secure_world.core.mobj import ShmRegistry
 from optemu.secure_world.core.notif import Notif
 from optemu.secure_world.core.pseudo_ta import PseudoTa, PseudoTas, registered
 from optemu.secure_world.core.session import SessionList
+from optemu.secure_world.core.storage import Storage
 from optemu.secure_world.core.ta_store import early_tas
 from optemu.secure_world.core.tee_ta_manager import TaManager
 from optemu.secure_world.core.tee_time import TeeTime
@@ -41,6 +42,7 @@ class Tee:
         self.shm = ShmRegistry(board.memory)
         self.notif = Notif()
         self.time = TeeTime(board)
+        self.storage = Storage(None, None)
         self.syscalls = SyscallTable(self)
         self.open_sessions = SessionList()
         """Sessions opened from the normal world."""

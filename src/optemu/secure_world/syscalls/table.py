@@ -14,7 +14,16 @@ from optemu.abi import gp
 from optemu.abi import syscalls as scn
 from optemu.errors import TeeError
 from optemu.secure_world.cpu import Arm32, Cpu
-from optemu.secure_world.syscalls import misc, properties, ta_to_ta, time
+from optemu.secure_world.syscalls import (
+    cryp_obj,
+    misc,
+    properties,
+    storage,
+    storage_data,
+    storage_enum,
+    ta_to_ta,
+    time,
+)
 from optemu.trace import EL, Point, World
 
 if TYPE_CHECKING:
@@ -45,7 +54,6 @@ def _row(number: int, name: str, handler: Handler | None, args: str = "", note: 
 
 
 _CRYPTO = "crypto is the next release's: TEE_ERROR_NOT_SUPPORTED"
-_STORAGE = "trusted storage is a later release's: TEE_ERROR_NOT_SUPPORTED"
 
 SYSCALLS: tuple[SyscallRow, ...] = (
     SyscallRow(scn.TEE_SCN_RETURN, "syscall_sys_return", None, "ret:tee_result", CORE, "ends the call"),
@@ -97,14 +105,34 @@ SYSCALLS: tuple[SyscallRow, ...] = (
     _row(scn.TEE_SCN_CIPHER_INIT, "cipher_init", None, note=_CRYPTO),
     _row(scn.TEE_SCN_CIPHER_UPDATE, "cipher_update", None, note=_CRYPTO),
     _row(scn.TEE_SCN_CIPHER_FINAL, "cipher_final", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_GET_INFO, "cryp_obj_get_info", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_RESTRICT_USAGE, "cryp_obj_restrict_usage", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_GET_ATTR, "cryp_obj_get_attr", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_ALLOC, "cryp_obj_alloc", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_CLOSE, "cryp_obj_close", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_RESET, "cryp_obj_reset", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_POPULATE, "cryp_obj_populate", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_COPY, "cryp_obj_copy", None, note=_CRYPTO),
+    _row(scn.TEE_SCN_CRYP_OBJ_GET_INFO, "cryp_obj_get_info", cryp_obj.syscall_cryp_obj_get_info, "obj:hex info:ptr"),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_RESTRICT_USAGE,
+        "cryp_obj_restrict_usage",
+        cryp_obj.syscall_cryp_obj_restrict_usage,
+        "obj:hex usage:hex",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_GET_ATTR,
+        "cryp_obj_get_attr",
+        cryp_obj.syscall_cryp_obj_get_attr,
+        "obj:hex attr:hex buf:ptr size:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_ALLOC,
+        "cryp_obj_alloc",
+        cryp_obj.syscall_cryp_obj_alloc,
+        "type:hex max_size:dec obj:ptr",
+    ),
+    _row(scn.TEE_SCN_CRYP_OBJ_CLOSE, "cryp_obj_close", cryp_obj.syscall_cryp_obj_close, "obj:hex"),
+    _row(scn.TEE_SCN_CRYP_OBJ_RESET, "cryp_obj_reset", cryp_obj.syscall_cryp_obj_reset, "obj:hex"),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_POPULATE,
+        "cryp_obj_populate",
+        cryp_obj.syscall_cryp_obj_populate,
+        "obj:hex attrs:ptr count:dec",
+    ),
+    _row(scn.TEE_SCN_CRYP_OBJ_COPY, "cryp_obj_copy", cryp_obj.syscall_cryp_obj_copy, "dst:hex src:hex"),
     _row(scn.TEE_SCN_CRYP_DERIVE_KEY, "cryp_derive_key", None, note=_CRYPTO),
     _row(
         scn.TEE_SCN_CRYP_RANDOM_NUMBER_GENERATE,
@@ -119,20 +147,90 @@ SYSCALLS: tuple[SyscallRow, ...] = (
     _row(scn.TEE_SCN_AUTHENC_DEC_FINAL, "authenc_dec_final", None, note=_CRYPTO),
     _row(scn.TEE_SCN_ASYMM_OPERATE, "asymm_operate", None, note=_CRYPTO),
     _row(scn.TEE_SCN_ASYMM_VERIFY, "asymm_verify", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_STORAGE_OBJ_OPEN, "storage_obj_open", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_CREATE, "storage_obj_create", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_DEL, "storage_obj_del", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_RENAME, "storage_obj_rename", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_ALLOC, "storage_alloc_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_FREE, "storage_free_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_RESET, "storage_reset_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_START, "storage_start_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_ENUM_NEXT, "storage_next_enum", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_READ, "storage_obj_read", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_WRITE, "storage_obj_write", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_TRUNC, "storage_obj_trunc", None, note=_STORAGE),
-    _row(scn.TEE_SCN_STORAGE_OBJ_SEEK, "storage_obj_seek", None, note=_STORAGE),
-    _row(scn.TEE_SCN_CRYP_OBJ_GENERATE_KEY, "obj_generate_key", None, note=_CRYPTO),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_OPEN,
+        "storage_obj_open",
+        storage.syscall_storage_obj_open,
+        "storage:hex id:ptr id_len:size flags:hex obj:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_CREATE,
+        "storage_obj_create",
+        storage.syscall_storage_obj_create,
+        "storage:hex id:ptr id_len:size flags:hex attr:hex data:ptr len:size obj:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_DEL,
+        "storage_obj_del",
+        storage.syscall_storage_obj_del,
+        "obj:hex",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_RENAME,
+        "storage_obj_rename",
+        storage.syscall_storage_obj_rename,
+        "obj:hex id:ptr id_len:size",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_ALLOC,
+        "storage_alloc_enum",
+        storage_enum.syscall_storage_alloc_enum,
+        "enum:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_FREE,
+        "storage_free_enum",
+        storage_enum.syscall_storage_free_enum,
+        "enum:hex",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_RESET,
+        "storage_reset_enum",
+        storage_enum.syscall_storage_reset_enum,
+        "enum:hex",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_START,
+        "storage_start_enum",
+        storage_enum.syscall_storage_start_enum,
+        "enum:hex storage:hex",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_ENUM_NEXT,
+        "storage_next_enum",
+        storage_enum.syscall_storage_next_enum,
+        "enum:hex info:ptr id:ptr id_len:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_READ,
+        "storage_obj_read",
+        storage_data.syscall_storage_obj_read,
+        "obj:hex data:ptr len:size count:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_WRITE,
+        "storage_obj_write",
+        storage_data.syscall_storage_obj_write,
+        "obj:hex data:ptr len:size",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_TRUNC,
+        "storage_obj_trunc",
+        storage_data.syscall_storage_obj_trunc,
+        "obj:hex len:size",
+    ),
+    _row(
+        scn.TEE_SCN_STORAGE_OBJ_SEEK,
+        "storage_obj_seek",
+        storage_data.syscall_storage_obj_seek,
+        "obj:hex offset:hex whence:dec",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_GENERATE_KEY,
+        "obj_generate_key",
+        cryp_obj.syscall_obj_generate_key,
+        "obj:hex key_size:dec params:ptr count:dec",
+    ),
     *(
         SyscallRow(number, f"syscall_se_{number}", None, "", DEPRECATED, "secure elements: as upstream, not supported")
         for number in range(55, 70)
