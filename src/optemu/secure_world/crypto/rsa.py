@@ -12,7 +12,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 
 from optemu.abi import cryp, gp
 from optemu.errors import TeeError
@@ -244,10 +244,11 @@ def rsassa_sign(algo: int, key: RsaKey, salt_len: int, msg: bytes, rng: Rng) -> 
     """TEE_ALG_RSASSA_* of the digest ``msg``; as many octets as the modulus. All errors: TEE_ERROR_BAD_PARAMETERS."""
     hash_algo = _signature_hash(algo, msg)
     pss = _is_pss(algo)
-    if hash_algo and key.native_private and not (pss and rng.repeatable):
+    if key.native_private and not (pss and rng.repeatable):
         native = padding.PSS(padding.MGF1(library_hash(hash_algo)), salt_len) if pss else padding.PKCS1v15()
+        hashed = Prehashed(library_hash(hash_algo)) if hash_algo else NoDigestInfo()
         try:
-            return key.native_private.sign(msg, native, Prehashed(library_hash(hash_algo)))
+            return key.native_private.sign(msg, native, hashed)
         except ValueError:
             raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"does not fit a modulus of {key.size} octets") from None
     if pss:

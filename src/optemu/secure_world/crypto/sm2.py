@@ -47,8 +47,7 @@ def dsa_sign(key: EcKey, msg: bytes, rng: Rng) -> bytes:
         raise TeeError(gp.TEE_ERROR_BAD_STATE, "the private key has no inverse") from None
     for _ in range(_MAX_TRIES):
         k = random_below(_N, rng)
-        point = SM2.multiply_base(k)
-        r = (e + point[0]) % _N if point else 0
+        r = (e + SM2.multiply_base(k)[0]) % _N
         if r and r + k != _N:
             return _bytes(r) + _bytes(inverted * (k - r * key.d) % _N)
     raise TeeError(gp.TEE_ERROR_GENERIC, "no signature with this key and digest")
@@ -76,7 +75,7 @@ def pke_encrypt(key: EcKey, src: bytes, rng: Rng) -> bytes:
     _check_curve(key)
     k = random_below(_N, rng)
     c1, common = SM2.multiply_base(k), SM2.multiply(k, key.point)
-    if not c1 or not common:
+    if not common:
         raise TeeError(gp.TEE_ERROR_BAD_STATE, "the common point is at infinity")
     x2, y2 = _bytes(common[0]), _bytes(common[1])
     return b"\4" + _bytes(c1[0]) + _bytes(c1[1]) + _masked(x2 + y2, src) + _sm3(x2, src, y2)
