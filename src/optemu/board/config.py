@@ -53,6 +53,9 @@ class Config:
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
+    """What lasts; its ``tee`` is what a board has in /var/lib/tee. None: storage lasts for the run."""
+    sync: bool = True
+    """What is committed to ``state`` survives a power cut of this host."""
     plugin_dir: Path | None = None
     """Plugins of the supplicant: shared libraries of this host."""
     reg_mem: bool = False
@@ -63,7 +66,7 @@ class Config:
     """KiB of it; a multiple of 128. As large as upstream's emulated one."""
 
     def state_dir(self) -> Path:
-        """What lasts; its ``tee`` is what a board has in /var/lib/tee."""
+        """Where the supplicant puts profiles; ``state`` itself is where storage lasts, if it is set."""
         return self.state or default_state()
 
     def trusted_keys(self) -> list[tuple[str, bytes]]:
@@ -111,7 +114,7 @@ _TABLES = {
         "rpmb_write_key",
         "ree_fs_integrity_rpmb",
     ),
-    "normal_world": ("ta_dirs", "state", "plugin_dir", "reg_mem", "rpmb", "rpmb_size"),
+    "normal_world": ("ta_dirs", "state", "sync", "plugin_dir", "reg_mem", "rpmb", "rpmb_size"),
 }
 # rpmb_size_mult is 1 to 128 in units of 128 KiB: a frame's address has 16 bits.
 _RPMB_SIZES = range(128, 16384 + 1, 128)
@@ -188,7 +191,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "rpmb_size":
             if type(value) is int and value in _RPMB_SIZES:
                 return value
-        case "reg_mem" | "ta_aslr" | "ta_pauth" | "rpmb" | "rpmb_write_key" | "ree_fs_integrity_rpmb":
+        case "reg_mem" | "ta_aslr" | "ta_pauth" | "rpmb" | "sync" | "rpmb_write_key" | "ree_fs_integrity_rpmb":
             if isinstance(value, bool):
                 return value
         case "state" | "plugin_dir" | "tpm_event_log":
@@ -214,6 +217,7 @@ _EXPECTED = {
     "early_tas": "a list of ELF files",
     "ta_dirs": "a list of directories",
     "state": "a directory",
+    "sync": "true or false",
     "plugin_dir": "a directory",
     "tpm_event_log": "a file",
     "reg_mem": "true or false",

@@ -4,6 +4,7 @@ The region table here is the only way to a TA's memory: syscalls copy through it
 asks it, and the page tables of the engine are written from it.
 """
 
+import struct
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,7 @@ TEE_MEMORY_ACCESS_NONSECURE = 0x10000000
 TEE_MEMORY_ACCESS_SECURE = 0x20000000
 _READ_ANY = gp.TEE_MEMORY_ACCESS_READ | gp.TEE_MEMORY_ACCESS_ANY_OWNER
 _WRITE_ANY = gp.TEE_MEMORY_ACCESS_WRITE | gp.TEE_MEMORY_ACCESS_ANY_OWNER
+_U64 = struct.Struct("<Q")
 
 
 @dataclass(slots=True)
@@ -344,6 +346,33 @@ class AddressSpace:
             r.region.view[start : start + take] = data[at : at + take]
             at += take
 
+    def source(self, va: int, size: int) -> "memoryview | bytes":
+        """What the TA shows a system call, uncopied where one region holds it all; TEE_ERROR_ACCESS_DENIED.
+
+        For data that is moved, not decided on: others may change it at any time.
+        """
+        if not size:
+            return b""
+        return self.view(va, size) or self.copy_from_user(va, size)
+
+    def target(self, va: int, size: int) -> "memoryview | Scattered":
+        """Where a system call may put up to ``size`` bytes, by ``target[:n] = data``; TEE_ERROR_ACCESS_DENIED."""
+        view = self.view(va, size, write=True)
+        if view is None:
+            if self.check_access_rights(_READ_ANY | _WRITE_ANY, va, size):
+                raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot write 0x{size:x} bytes at 0x{va:x}")
+            return Scattered(self, va)
+        return view
+
+    def get_user_u64(self, va: int) -> int:
+        """TEE_ERROR_ACCESS_DENIED where there is none."""
+        value: int = _U64.unpack(self.source(va, 8))[0]
+        return value
+
+    def put_user_u64(self, va: int, value: int) -> None:
+        """TEE_ERROR_ACCESS_DENIED where it cannot be put."""
+        self.target(va, 8)[:8] = _U64.pack(value)
+
     def copy_from_user_private(self, va: int, size: int) -> bytes:
         """As ``copy_from_user``, but only memory of the TA's own."""
         return self.copy_from_user(va, size, gp.TEE_MEMORY_ACCESS_READ)
@@ -351,6 +380,16 @@ class AddressSpace:
     def copy_to_user_private(self, va: int, data: bytes) -> None:
         """As ``copy_to_user``, but only memory of the TA's own."""
         self.copy_to_user(va, data, gp.TEE_MEMORY_ACCESS_WRITE)
+
+
+class Scattered:
+    """Bytes of a TA that lie in several regions, as the target of one assignment from the first byte on."""
+
+    def __init__(self, space: AddressSpace, va: int) -> None:
+        self._space, self._va = space, va
+
+    def __setitem__(self, first: slice, data: bytes) -> None:
+        self._space.copy_to_user(self._va, data)
 
 
 def _allows(r: VmRegion, flags: int) -> bool:
