@@ -14,7 +14,16 @@ from optemu.abi import gp
 from optemu.abi import syscalls as scn
 from optemu.errors import TeeError
 from optemu.secure_world.cpu import Arm32, Cpu
-from optemu.secure_world.syscalls import misc, properties, storage, storage_data, storage_enum, ta_to_ta, time
+from optemu.secure_world.syscalls import (
+    cryp_obj,
+    misc,
+    properties,
+    storage,
+    storage_data,
+    storage_enum,
+    ta_to_ta,
+    time,
+)
 from optemu.trace import EL, Point, World
 
 if TYPE_CHECKING:
@@ -96,14 +105,34 @@ SYSCALLS: tuple[SyscallRow, ...] = (
     _row(scn.TEE_SCN_CIPHER_INIT, "cipher_init", None, note=_CRYPTO),
     _row(scn.TEE_SCN_CIPHER_UPDATE, "cipher_update", None, note=_CRYPTO),
     _row(scn.TEE_SCN_CIPHER_FINAL, "cipher_final", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_GET_INFO, "cryp_obj_get_info", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_RESTRICT_USAGE, "cryp_obj_restrict_usage", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_GET_ATTR, "cryp_obj_get_attr", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_ALLOC, "cryp_obj_alloc", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_CLOSE, "cryp_obj_close", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_RESET, "cryp_obj_reset", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_POPULATE, "cryp_obj_populate", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_COPY, "cryp_obj_copy", None, note=_CRYPTO),
+    _row(scn.TEE_SCN_CRYP_OBJ_GET_INFO, "cryp_obj_get_info", cryp_obj.syscall_cryp_obj_get_info, "obj:hex info:ptr"),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_RESTRICT_USAGE,
+        "cryp_obj_restrict_usage",
+        cryp_obj.syscall_cryp_obj_restrict_usage,
+        "obj:hex usage:hex",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_GET_ATTR,
+        "cryp_obj_get_attr",
+        cryp_obj.syscall_cryp_obj_get_attr,
+        "obj:hex attr:hex buf:ptr size:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_ALLOC,
+        "cryp_obj_alloc",
+        cryp_obj.syscall_cryp_obj_alloc,
+        "type:hex max_size:dec obj:ptr",
+    ),
+    _row(scn.TEE_SCN_CRYP_OBJ_CLOSE, "cryp_obj_close", cryp_obj.syscall_cryp_obj_close, "obj:hex"),
+    _row(scn.TEE_SCN_CRYP_OBJ_RESET, "cryp_obj_reset", cryp_obj.syscall_cryp_obj_reset, "obj:hex"),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_POPULATE,
+        "cryp_obj_populate",
+        cryp_obj.syscall_cryp_obj_populate,
+        "obj:hex attrs:ptr count:dec",
+    ),
+    _row(scn.TEE_SCN_CRYP_OBJ_COPY, "cryp_obj_copy", cryp_obj.syscall_cryp_obj_copy, "dst:hex src:hex"),
     _row(scn.TEE_SCN_CRYP_DERIVE_KEY, "cryp_derive_key", None, note=_CRYPTO),
     _row(
         scn.TEE_SCN_CRYP_RANDOM_NUMBER_GENERATE,
@@ -196,7 +225,12 @@ SYSCALLS: tuple[SyscallRow, ...] = (
         storage_data.syscall_storage_obj_seek,
         "obj:hex offset:hex whence:dec",
     ),
-    _row(scn.TEE_SCN_CRYP_OBJ_GENERATE_KEY, "obj_generate_key", None, note=_CRYPTO),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_GENERATE_KEY,
+        "obj_generate_key",
+        cryp_obj.syscall_obj_generate_key,
+        "obj:hex key_size:dec params:ptr count:dec",
+    ),
     *(
         SyscallRow(number, f"syscall_se_{number}", None, "", DEPRECATED, "secure elements: as upstream, not supported")
         for number in range(55, 70)
