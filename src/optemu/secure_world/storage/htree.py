@@ -1,0 +1,434 @@
+"""Hash tree over the blocks of one file. Mirrors core/tee/fs_htree.c.
+
+A binary tree in heap order: node n stands for block n - 1, its children are 2n and 2n + 1. A node's hash counts its
+own body and its children's hashes, so that the root's says everything of the file; the head, encrypted and
+authenticated with it, says how long the file is. Of head, nodes and blocks there are two copies each: a change writes
+the copy that is not committed and nothing else, children before parents, the head last.
+
+Where upstream writes node by node, whole stretches of nodes are written at once here, and those blocks that no
+committed tree can refer to in runs. What is left in the file is the same.
+
+The normal world's files are reached through ``Files``, which each call brings along. Whoever gets a TeeError from a
+change must drop the tree and open it again: it is then the committed one.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from optemu.abi import fs_htree as abi
+from optemu.abi import gp
+from optemu.errors import TeeError
+from optemu.secure_world.crypto.provider import Rng
+from optemu.secure_world.storage.key_manager import KeyManager
+from optemu.secure_world.storage.tee_fs import Files
+
+log = logging.getLogger("optemu.core")
+
+_IV, _NODE, _HEAD = abi.TEE_FS_HTREE_IV_SIZE, abi.NODE_IMAGE.size, abi.IMAGE.size
+_RUN_MAX: Final = 256 << 10
+
+
+def corrupt(name: object, what: str) -> TeeError:
+    """TEE_ERROR_CORRUPT_OBJECT for the file called ``name``, said in the log as well."""
+    log.error("secure storage: %s: %s", name, what)
+    return TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{name}: {what}")
+
+
+class Unfinished(TeeError):
+    """The file was never committed since it was created: the power went before."""
+
+
+class Layout:
+    """Where things are in a file of blocks of ``block_size`` octets. Mirrors get_offs_size.
+
+    The heads have the first block. Then a block with the nodes of a group is followed by twice as many copies of
+    blocks, but one: they fall behind their nodes by one copy each time.
+    """
+
+    __slots__ = ("block_size", "group")
+
+    def __init__(self, block_size: int = abi.REE_FS_BLOCK_SIZE) -> None:
+        self.block_size = block_size
+        self.group = block_size // (2 * _NODE)
+        """How many nodes, with two copies each, one block has room for."""
+
+    def nodes(self, group: int) -> int:
+        return (1 + 2 * group * self.group) * self.block_size
+
+    def block(self, num: int, vers: int) -> int:
+        copy = 2 * num + vers
+        return (2 + copy + copy // (2 * self.group - 1)) * self.block_size
+
+
+LAYOUT: Final = Layout()
+
+
+class Node:
+    """struct htree_node with its tee_fs_htree_node_image."""
+
+    __slots__ = ("flags", "hash", "iv", "tag")
+
+    def __init__(self, node_hash: bytes = b"", iv: bytes = bytes(_IV), tag: bytes = bytes(_IV), flags: int = 0) -> None:
+        self.hash = node_hash
+        self.iv = iv
+        self.tag = tag
+        self.flags = flags
+
+
+class Htree:
+    """struct tee_fs_htree: the file that is open as ``fd``. Use ``open`` or ``create``."""
+
+    def __init__(
+        self, fd: int, name: object, keys: KeyManager, rng: Rng, uuid: bytes | None, layout: Layout = LAYOUT
+    ) -> None:
+        self.fd = fd
+        self.name = name
+        """For the log."""
+        self.length = 0
+        """Octets of data in the file; whoever changes it calls ``set_dirty``."""
+        self.layout = layout
+        self._keys, self._rng, self._uuid = keys, rng, uuid
+        self._counter = 0
+        self._enc_fek = b""
+        self._gcm: AESGCM
+        self._heads = bytearray(2 * _HEAD)
+        self._pages: list[bytearray] = []
+        """The nodes as they are in the file, both copies, by group."""
+        self._nodes = [Node(), Node()]
+        """By number; there is none of number 0, and always one of number 1."""
+        self._max_node_id = 0
+        """As it is stored: still 0 where only the root is there."""
+        self._dirty: set[int] = set()
+        self._block_updated: set[int] = set()
+        self._committed = 0
+        """Nodes up to this number, or their blocks, may be part of a committed tree."""
+        self._run_at, self._run = 0, bytearray()
+        """Blocks that wait to be written at once."""
+        self._front = b""
+        """What was read when the file was opened: the first nodes, and the copies of block 0."""
+        self._cached: tuple[int, bytes] = (-1, b"")
+        """The block that was used last, decrypted."""
+
+    @property
+    def root_hash(self) -> bytes:
+        return self._nodes[1].hash
+
+    @property
+    def counter(self) -> int:
+        return self._counter
+
+    # --- opening ------------------------------------------------------------------------------------------
+
+    def create(self, files: Files, *, fresh: bool = False) -> "Htree":
+        """An empty tree in an empty file, committed. Returns itself.
+
+        ``fresh``: nobody can know the file before it is synced, and nothing is written until then.
+        """
+        fek = self._rng.read(abi.TEE_FS_HTREE_FEK_SIZE)
+        self._enc_fek = self._keys.encrypt_fek(self._uuid, fek)
+        self._gcm = AESGCM(fek)
+        self._pages = [self._empty_page()]
+        self._dirty = {1}
+        if fresh:
+            self._sync_nodes()
+            self._update_root()
+        else:
+            self._committed = 1
+            self.sync_to_storage(files)
+            # The other head, last: a file that has it needs no second look.
+            files.write(self.fd, 0, bytes(_HEAD))
+        return self
+
+    def open(self, files: Files, root_hash: bytes | None = None) -> "Htree":
+        """The committed tree of a file, all nodes verified. Returns itself.
+
+        The root is the one with ``root_hash``, or the later one. TeeError: TEE_ERROR_CORRUPT_OBJECT; Unfinished;
+        TEE_ERROR_SECURITY when no head is committed.
+        """
+        head, self._nodes[1] = self._init_head_from_data(files, root_hash)
+        self._verify_root(*head)
+        self._init_tree_from_data(files)
+        self._verify_tree()
+        self._committed = self._last
+        return self
+
+    def reopen(self, files: Files, fd: int, root_hash: bytes | None = None) -> bool:
+        """Is the file, open as ``fd``, still what this tree says? Then ``fd`` is used from now on."""
+        other = Htree(fd, self.name, self._keys, self._rng, self._uuid, self.layout)
+        head, node = other._init_head_from_data(files, root_hash)
+        if head[4] != self._counter or _image(node) != _image(self._nodes[1]):
+            return False
+        at = (self._counter & 1) * _HEAD
+        if other._heads[at : at + _HEAD] != self._heads[at : at + _HEAD]:
+            return False
+        self.fd = fd
+        return True
+
+    def _init_head_from_data(
+        self, files: Files, root_hash: bytes | None
+    ) -> tuple[tuple[bytes, bytes, bytes, bytes, int], Node]:
+        block_size, at = self.layout.block_size, self.layout.nodes(0)
+        raw = files.read(self.fd, 0, 4 * block_size)
+        if root_hash is None and self._never_committed(raw):
+            raise Unfinished(gp.TEE_ERROR_CORRUPT_OBJECT, f"{self.name}: its creation was interrupted")
+        if len(raw) < at + 2 * _NODE:
+            raise corrupt(self.name, f"only {len(raw)} bytes of its head can be read")
+        self._heads[:] = raw[: 2 * _HEAD]
+        self._front = raw[at:]
+        heads = [abi.IMAGE.unpack_from(raw, n * _HEAD) for n in (0, 1)]
+        roots = [Node(*abi.NODE_IMAGE.unpack_from(raw, at + n * _NODE)) for n in (0, 1)]
+        if root_hash is None:
+            idx = _get_idx_from_counter(heads[0][4], heads[1][4])
+            if idx is None:
+                log.error("secure storage: %s: none of its heads is committed", self.name)
+                raise TeeError(gp.TEE_ERROR_SECURITY, f"{self.name}: none of its heads is committed")
+            return heads[idx], roots[idx]
+        for head, root in zip(heads, roots, strict=True):
+            if root.hash == root_hash:
+                return head, root
+        raise corrupt(self.name, "it is not the version that belongs here")
+
+    def _never_committed(self, raw: bytes) -> bool:
+        """Does the file begin as one that ``create`` did not come to the end of? It can be created again."""
+        first, second = raw[:_HEAD], raw[_HEAD : 2 * _HEAD]
+        longest = self.layout.nodes(0) + 2 * _NODE
+        return len(raw) <= longest and not any(first) and not any(second[-abi.COUNTER.size :])
+
+    def _verify_root(self, iv: bytes, tag: bytes, enc_fek: bytes, imeta: bytes, counter: int) -> None:
+        self._counter, self._enc_fek = counter, enc_fek
+        self._gcm = AESGCM(self._keys.decrypt_fek(self._uuid, enc_fek))
+        try:
+            plain = self._gcm.decrypt(iv, imeta + tag, self._root_aad(iv))
+        except InvalidTag:
+            raise corrupt(self.name, "its head is damaged, or encrypted with another key") from None
+        self.length, self._max_node_id = abi.IMETA.unpack(plain)
+
+    def _root_aad(self, iv: bytes) -> bytes:
+        """As with CFG_REE_FS_HTREE_HASH_SIZE_COMPAT, the default: only half of the hash counts."""
+        half = self.root_hash[: abi.TEE_FS_HTREE_FEK_SIZE]
+        return half + abi.COUNTER.pack(self._counter) + self._enc_fek + iv
+
+    def _init_tree_from_data(self, files: Files) -> None:
+        group, nodes = self.layout.group, self._nodes
+        for first in range(0, self._last, group):
+            count = min(group, self._last - first)
+            raw = self._front[: 2 * _NODE * group]
+            if first:
+                raw = files.read(self.fd, self.layout.nodes(first // group), 2 * _NODE * group)
+            # Of its last node the file may have but the first copy.
+            if len(raw) < (2 * count - 1) * _NODE:
+                raise corrupt(self.name, f"nodes {first + 1} to {first + count}: {len(raw)} bytes of them can be read")
+            page = self._empty_page()
+            page[: len(raw)] = raw
+            self._pages.append(page)
+            for n in range(max(first + 1, 2), first + count + 1):
+                vers = bool(nodes[n >> 1].flags & abi.HTREE_NODE_COMMITTED_CHILD[n & 1])
+                nodes.append(Node(*abi.NODE_IMAGE.unpack_from(page, (2 * (n - first - 1) + vers) * _NODE)))
+
+    def _verify_tree(self) -> None:
+        for n in range(self._last, 0, -1):
+            if self._calc_node_hash(n) != self._nodes[n].hash:
+                raise corrupt(self.name, f"node {n} is damaged")
+
+    @property
+    def _last(self) -> int:
+        """Number of the last node."""
+        return self._max_node_id or 1
+
+    def _empty_page(self) -> bytearray:
+        return bytearray(2 * _NODE * self.layout.group)
+
+    def _calc_node_hash(self, n: int) -> bytes:
+        nodes = self._nodes
+        node = nodes[n]
+        body = abi.NODE_BODY.pack(node.iv, node.tag, node.flags)
+        if n == 1:
+            body += abi.META.pack(self.length)
+        for child in nodes[2 * n : 2 * n + 2]:
+            body += child.hash
+        return hashlib.sha256(body).digest()
+
+    # --- blocks -------------------------------------------------------------------------------------------
+
+    def read_blocks(self, files: Files, first: int, count: int) -> Iterator[bytes]:
+        """The plaintext of ``count`` blocks from ``first`` on, which must be there."""
+        while count:
+            some = min(count, _RUN_MAX // (2 * self.layout.block_size))
+            yield from self._read_run(files, first, some)
+            first, count = first + some, count - some
+
+    def read_block(self, files: Files, num: int) -> bytes:
+        return next(self._read_run(files, num, 1))
+
+    def _read_run(self, files: Files, first: int, count: int) -> Iterator[bytes]:
+        """Of blocks that follow each other: both copies at once, of which one is needed."""
+        if count == 1 and first == self._cached[0]:
+            yield self._cached[1]
+            return
+        self._flush(files)
+        size = self.layout.block_size
+        places = [self.layout.block(n, self._nodes[n + 1].flags & 1) for n in range(first, first + count)]
+        if first == 0 and count == 1 and self._front:
+            start, raw = self.layout.nodes(0), self._front
+        else:
+            start = places[0]
+            raw = files.read(self.fd, start, places[-1] + size - start)
+        for num, place in enumerate(places, first):
+            node = self._nodes[num + 1]
+            crypt = raw[place - start : place - start + size]
+            if len(crypt) != size:
+                raise corrupt(self.name, f"block {num}: only {len(crypt)} of its {size} bytes can be read")
+            try:
+                block = self._gcm.decrypt(node.iv, crypt + node.tag, self._enc_fek + node.iv)
+            except InvalidTag:
+                raise corrupt(self.name, f"block {num} is damaged") from None
+            self._cached = num, block
+            yield block
+
+    def write_block(self, files: Files, num: int, block: bytes) -> None:
+        """``block`` is block ``num`` from the next sync on. Blocks before it that were not there have no content."""
+        n = num + 1
+        while self._last < n:
+            self._grow()
+        node, size = self._nodes[n], self.layout.block_size
+        if n not in self._block_updated:
+            node.flags ^= abi.HTREE_NODE_COMMITTED_BLOCK
+        self._dirty.add(n)
+        self._block_updated.add(n)
+        node.iv = self._rng.read(_IV)
+        crypt = self._gcm.encrypt(node.iv, block, self._enc_fek + node.iv)
+        node.tag = crypt[size:]
+        self._front = b""
+        self._cached = num, block
+        place = self.layout.block(num, node.flags & abi.HTREE_NODE_COMMITTED_BLOCK)
+        if n <= self._committed:
+            files.write(self.fd, place, crypt[:size])
+        else:
+            self._write_behind(files, place, crypt[:size])
+
+    def _grow(self) -> None:
+        self._nodes.append(Node())
+        self._max_node_id = len(self._nodes) - 1
+        self._dirty.add(self._max_node_id)
+        if (self._max_node_id - 1) // self.layout.group == len(self._pages):
+            self._pages.append(self._empty_page())
+
+    def _write_behind(self, files: Files, place: int, crypt: bytes) -> None:
+        """Collect what goes behind all that is committed; between two such blocks there is nothing of worth."""
+        gap = place - self._run_at - len(self._run)
+        if self._run and 0 <= gap <= 2 * self.layout.block_size and len(self._run) < _RUN_MAX:
+            self._run += bytes(gap)
+        else:
+            self._flush(files)
+            self._run_at = place
+        self._run += crypt
+
+    def _flush(self, files: Files) -> None:
+        if self._run:
+            files.write(self.fd, self._run_at, bytes(self._run))
+            self._run.clear()
+
+    def truncate(self, num: int) -> None:
+        """No blocks behind block ``num`` from the next sync on; they stay in the file."""
+        while self._last > num + 1:
+            n = self._max_node_id
+            self._nodes.pop()
+            self._dirty.discard(n)
+            self._block_updated.discard(n)
+            # Unlike upstream, which leaves the parent with a hash that counts what is no longer there.
+            self._dirty.add(n >> 1)
+            self._max_node_id -= 1
+        self._cached = -1, b""
+        self.set_dirty()
+
+    # --- committing ---------------------------------------------------------------------------------------
+
+    def set_dirty(self) -> None:
+        """tee_fs_htree_meta_set_dirty"""
+        self._dirty.add(1)
+
+    def sync_to_storage(self, files: Files) -> None:
+        """All changes are in the file; the last write tells it."""
+        fresh = not self._committed
+        if not self._dirty and not fresh:
+            return
+        self._flush(files)
+        stretches = []
+        if self._dirty:
+            stretches = self._sync_nodes()
+            self._update_root()
+        if fresh:
+            self._write_all(files)
+        else:
+            for group, start, end in stretches:
+                files.write(self.fd, self.layout.nodes(group) + start, bytes(self._pages[group][start:end]))
+            at = (self._counter & 1) * _HEAD
+            files.write(self.fd, at, bytes(self._heads[at : at + _HEAD]))
+        self._committed = self._last
+
+    def _sync_nodes(self) -> list[tuple[int, int, int]]:
+        """htree_sync_node_to_storage, into the pages: (group, first octet, behind the last one), the root's last."""
+        changed = set(self._dirty)
+        for n in self._dirty:
+            while (n := n >> 1) and n not in changed:
+                changed.add(n)
+        places = []
+        for n in sorted(changed, reverse=True):
+            node = self._nodes[n]
+            if n > 1:
+                flag = abi.HTREE_NODE_COMMITTED_CHILD[n & 1]
+                parent = self._nodes[n >> 1]
+                parent.flags ^= flag
+                vers = bool(parent.flags & flag)
+            else:
+                vers = not self._counter & 1
+            node.hash = self._calc_node_hash(n)
+            group, slot = divmod(n - 1, self.layout.group)
+            at = (2 * slot + vers) * _NODE
+            self._pages[group][at : at + _NODE] = _image(node)
+            places.append((group, at))
+        self._dirty.clear()
+        self._block_updated.clear()
+        return _stretches(places)
+
+    def _update_root(self) -> None:
+        self._counter += 1
+        iv = self._rng.read(_IV)
+        imeta = abi.IMETA.pack(self.length, self._max_node_id)
+        crypt = self._gcm.encrypt(iv, imeta, self._root_aad(iv))
+        size = abi.IMETA.size
+        head = abi.IMAGE.pack(iv, crypt[size:], self._enc_fek, crypt[:size], self._counter)
+        at = (self._counter & 1) * _HEAD
+        self._heads[at : at + _HEAD] = head
+
+    def _write_all(self, files: Files) -> None:
+        """Heads and nodes of a file that nobody knows yet."""
+        for group, page in enumerate(self._pages[1:], 1):
+            files.write(self.fd, self.layout.nodes(group), bytes(page))
+        front = self._heads.ljust(self.layout.nodes(0), b"\0") + self._pages[0]
+        files.write(self.fd, 0, bytes(front))
+
+
+def _image(node: Node) -> bytes:
+    return abi.NODE_IMAGE.pack(node.hash, node.iv, node.tag, node.flags)
+
+
+def _stretches(places: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """From (group, offset of a node's copy), descending: what of each group is to be written."""
+    found: dict[int, tuple[int, int]] = {}
+    for group, at in places:
+        start, end = found.get(group, (at, at))
+        found[group] = min(start, at), max(end, at)
+    return [(group, start, end + _NODE) for group, (start, end) in found.items()]
+
+
+def _get_idx_from_counter(counter0: int, counter1: int) -> int | None:
+    """Which head is committed: the even counters belong into the first, the odd ones into the second."""
+    if not counter0 & 1:
+        return 0 if not counter1 & 1 or counter0 > counter1 else 1
+    return 1 if counter1 & 1 else None

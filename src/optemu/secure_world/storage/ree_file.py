@@ -1,0 +1,82 @@
+"""The octets of a file of the REE file system, over its hash tree. Mirrors the primitives of core/tee/tee_ree_fs.c."""
+
+from optemu.abi import gp
+from optemu.secure_world.storage.htree import Htree
+from optemu.secure_world.storage.tee_fs import FileHandle, Files
+
+
+class FileName:
+    """What a file is, for the log."""
+
+    __slots__ = ("number", "obj_id", "uuid")
+
+    def __init__(self, number: int, uuid: bytes, obj_id: bytes) -> None:
+        self.number, self.uuid, self.obj_id = number, uuid, obj_id
+
+    def __str__(self) -> str:
+        return f"file {self.number:x} (object {self.obj_id!r} of TA {gp.uuid_str(self.uuid)})"
+
+
+class ReeFile(FileHandle):
+    """struct tee_fs_fd: an object that is open. ``tree`` is None when a change failed, and must be read again."""
+
+    __slots__ = ("fd", "name", "tree")
+
+    def __init__(self, fd: int, name: FileName, tree: Htree) -> None:
+        self.fd = fd
+        self.name = name
+        self.tree: Htree | None = tree
+
+
+def read_data(files: Files, tree: Htree, pos: int, size: int) -> bytes:
+    """ree_fs_read_primitive: up to ``size`` octets at ``pos``, fewer at the end."""
+    block_size = tree.layout.block_size
+    end = min(pos + size, tree.length)
+    if pos >= end:
+        return b""
+    first = pos // block_size
+    count = (end - 1) // block_size - first + 1
+    data = b"".join(tree.read_blocks(files, first, count))
+    return data[pos - first * block_size : end - first * block_size]
+
+
+def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:
+    """ree_fs_write_primitive. A gap between the end and ``pos`` is filled with zeros."""
+    if not data:
+        return
+    if pos > tree.length:
+        _out_of_place_write(files, tree, tree.length, None, pos - tree.length)
+    _out_of_place_write(files, tree, pos, memoryview(data), len(data))
+
+
+def truncate_data(files: Files, tree: Htree, size: int) -> int:
+    """ree_fs_ftruncate_internal: to ``size`` octets, less or more; what the file may be cut to once it is committed.
+
+    Upstream cuts it before: what is committed would be lost if the power went then.
+    """
+    if size > tree.length:
+        _out_of_place_write(files, tree, tree.length, None, size - tree.length)
+    else:
+        tree.truncate(size // tree.layout.block_size)
+        tree.length = size
+    blocks = -(-size // tree.layout.block_size)
+    return tree.layout.block(blocks, 1) + tree.layout.block_size
+
+
+def _out_of_place_write(files: Files, tree: Htree, pos: int, data: memoryview | None, size: int) -> None:
+    """``data``, or zeros, at ``pos``, which is not behind the end."""
+    block_size = tree.layout.block_size
+    filled = -(-tree.length // block_size)
+    done = 0
+    while done < size:
+        num, offset = divmod(pos + done, block_size)
+        some = min(size - done, block_size - offset)
+        piece = bytes(some) if data is None else bytes(data[done : done + some])
+        if some < block_size:
+            old = tree.read_block(files, num) if num < filled else bytes(block_size)
+            piece = old[:offset] + piece + old[offset + some :]
+        tree.write_block(files, num, piece)
+        done += some
+    if pos + size > tree.length:
+        tree.length = pos + size
+        tree.set_dirty()

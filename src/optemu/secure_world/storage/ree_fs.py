@@ -1,0 +1,303 @@
+"""Persistent objects as files of the normal world. Mirrors core/tee/tee_ree_fs.c.
+
+Each object is a file with a number for its name; the database ``dirf.db`` says whose it is, and which version of it
+counts. A change is committed when the database is: until then the object is the old one. Where upstream's order would
+lose what is committed, or leave files behind that nothing names, ours differs, and says so.
+
+One call at a time: whoever calls sees to that (ree_fs_mutex).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from optemu.abi import gp
+from optemu.abi.fs_htree import DIRFILE_NAME
+from optemu.errors import TeeError
+from optemu.secure_world.crypto.provider import Rng
+from optemu.secure_world.storage.dirfile import Dirfile, Entry, file_name
+from optemu.secure_world.storage.htree import Htree, Unfinished
+from optemu.secure_world.storage.key_manager import KeyManager
+from optemu.secure_world.storage.ree_file import FileName, ReeFile, read_data, truncate_data, write_data
+from optemu.secure_world.storage.tee_fs import FileHandle, FileOperations, Files, Pobj, Ree
+
+log = logging.getLogger("optemu.core")
+_GAP: Final = 16
+"""So many numbers without a file, and there are no more files that a lost database has left."""
+
+
+class Root(Protocol):
+    """Something that cannot be set back to what it was, and remembers the database (CFG_REE_FS_INTEGRITY_RPMB)."""
+
+    def read(self, ree: Ree) -> bytes | None:
+        """The hash of the database's root (32 octets); None when there was no database yet."""
+
+    def commit(self, ree: Ree, root_hash: bytes, counter: int) -> None:
+        """``root_hash`` is what ``read`` gives from now on; ``counter`` says how many commits there were."""
+
+
+class ReeFs(FileOperations):
+    """ree_fs_ops. Without ``root`` nobody notices when all files are set back together.
+
+    ``tidy``: remove files that the database does not name, when it is opened for the first time.
+    """
+
+    def __init__(self, keys: KeyManager, rng: Rng, root: Root | None = None, *, tidy: bool = True) -> None:
+        self._keys, self._rng, self._root = keys, rng, root
+        self._tidy = tidy
+        self._dirh: Dirfile | None = None
+        """Kept when its file is closed: if that is still the same, it need not be read again."""
+        self._dirh_open = False
+        self._handles = 0
+        """How many objects are open. Without any, the database's file is closed."""
+
+    # --- the database -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _dirfile(self, ree: Ree) -> Iterator[Dirfile]:
+        """get_dirh and put_dirh. Changes that are not committed when an error comes are forgotten."""
+        if self._dirh is None or not self._dirh_open:
+            self._dirh = self._open_dirh(ree)
+            self._dirh_open = True
+            if self._tidy:
+                self._tidy = False
+                self._remove_orphans(ree.files, self._dirh)
+        dirh = self._dirh
+        try:
+            yield dirh
+        finally:
+            if dirh.changed:
+                self._dirh = None
+            if dirh.changed or not self._handles:
+                self._dirh_open = False
+                _close(ree.files, dirh.tree.fd)
+
+    def _open_dirh(self, ree: Ree) -> Dirfile:
+        """open_dirh"""
+        anchor = None
+        if self._root is not None and (anchor := self._root.read(ree)) is None:
+            return self._create_dirh(ree)
+        try:
+            fd = ree.files.open(DIRFILE_NAME)
+        except TeeError as e:
+            if e.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
+                raise
+            if anchor is not None:
+                log.error("secure storage: dirf.db is gone, which was there")
+                raise TeeError(gp.TEE_ERROR_SECURITY, "dirf.db is gone, which was there") from None
+            return self._create_dirh(ree)
+        try:
+            if self._dirh is not None and self._dirh.tree.reopen(ree.files, fd, anchor):
+                return self._dirh
+            return Dirfile(self._tree(fd, "dirf.db", None).open(ree.files, anchor)).load(ree.files)
+        except Unfinished:
+            _close(ree.files, fd)
+            return self._create_dirh(ree)
+        except Exception:
+            # Unlike upstream, which removes a database that it cannot read, and with it all objects.
+            _close(ree.files, fd)
+            raise
+
+    def _create_dirh(self, ree: Ree) -> Dirfile:
+        log.info("secure storage: creating dirf.db")
+        fd = ree.files.create(DIRFILE_NAME)
+        try:
+            tree = self._tree(fd, "dirf.db", None).create(ree.files)
+            if self._root is not None:
+                self._root.commit(ree, tree.root_hash, tree.counter)
+        except Exception:
+            _close(ree.files, fd)
+            raise
+        return Dirfile(tree)
+
+    def _commit(self, ree: Ree, dirh: Dirfile) -> None:
+        """commit_dirh_writes"""
+        dirh.commit_writes(ree.files)
+        if self._root is not None:
+            self._root.commit(ree, dirh.tree.root_hash, dirh.tree.counter)
+        dirh.changed = False
+
+    def _remove_orphans(self, files: Files, dirh: Dirfile) -> None:
+        """Files that the power going between two steps left behind. Upstream leaves them."""
+        for number in dirh.unused_numbers():
+            _remove(files, number, expected=False)
+        # Where there is no entry, there may be the files of a database that was lost.
+        number, missing = len(dirh.entries) + 1, 0 if not dirh.entries else _GAP
+        while missing < _GAP:
+            missing = 0 if _remove(files, number, expected=False) else missing + 1
+            number += 1
+
+    def _tree(self, fd: int, name: object, uuid: bytes | None) -> Htree:
+        return Htree(fd, name, self._keys, self._rng, uuid)
+
+    # --- objects ------------------------------------------------------------------------------------------
+
+    def _open_tree(self, files: Files, fd: int, name: FileName, dirh: Dirfile) -> Htree:
+        entry = dirh.entry(dirh.index(name.number))
+        return self._tree(fd, name, name.uuid).open(files, entry.hash)
+
+    def open(self, ree: Ree, po: Pobj) -> tuple[int, FileHandle]:
+        with self._dirfile(ree) as dirh:
+            entry = dirh.entry(_find(dirh, po.uuid, po.obj_id))
+            name = FileName(entry.file_number, po.uuid, po.obj_id)
+            try:
+                fd = ree.files.open(file_name(name.number))
+            except TeeError as e:
+                if e.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
+                    raise
+                log.error("secure storage: %s is gone", name)
+                raise TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{name} is gone") from None
+            try:
+                tree = self._open_tree(ree.files, fd, name, dirh)
+            except Exception:
+                _close(ree.files, fd)
+                raise
+            self._handles += 1
+        return tree.length, ReeFile(fd, name, tree)
+
+    def create(self, ree: Ree, po: Pobj, overwrite: bool, head: bytes, attr: bytes, data: bytes) -> FileHandle:
+        with self._dirfile(ree) as dirh:
+            idx = dirh.find(po.uuid, po.obj_id)
+            if idx is not None and not overwrite:
+                raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"there is an object {po.obj_id!r} already")
+            name = FileName(dirh.get_tmp(), po.uuid, po.obj_id)
+            fh = self._create_file(ree.files, dirh, name, b"".join((head, attr, data)))
+            try:
+                self._set_name(ree, dirh, idx, fh)
+            except Exception:
+                # The file stays: the database may name it by now.
+                _close(ree.files, fh.fd)
+                raise
+            self._handles += 1
+        return fh
+
+    def _create_file(self, files: Files, dirh: Dirfile, name: FileName, data: bytes) -> ReeFile:
+        """A file with ``data``, which nothing names yet."""
+        try:
+            fd = files.create(file_name(name.number))
+        except Exception:
+            dirh.release(name.number)
+            raise
+        try:
+            tree = self._tree(fd, name, name.uuid).create(files, fresh=True)
+            write_data(files, tree, 0, data)
+            tree.sync_to_storage(files)
+        except Exception:
+            _close(files, fd)
+            _remove(files, name.number)
+            dirh.release(name.number)
+            raise
+        return ReeFile(fd, name, tree)
+
+    def _set_name(self, ree: Ree, dirh: Dirfile, idx: int | None, fh: ReeFile) -> None:
+        """set_name: ``fh`` is the object of its name, in place of entry ``idx``'s file."""
+        assert fh.tree is not None
+        old = None if idx is None else dirh.entry(idx)
+        entry = Entry(fh.name.uuid, fh.name.obj_id, fh.tree.root_hash, fh.name.number)
+        dirh.rename(ree.files, idx, entry)
+        self._commit(ree, dirh)
+        if old is not None:
+            _remove(ree.files, old.file_number)
+            dirh.release(old.file_number)
+
+    def close(self, ree: Ree, fh: FileHandle) -> None:
+        assert isinstance(fh, ReeFile)
+        self._handles -= 1
+        _close(ree.files, fh.fd)
+        if not self._handles and self._dirh_open and self._dirh is not None:
+            self._dirh_open = False
+            _close(ree.files, self._dirh.tree.fd)
+
+    def read(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> bytes:
+        assert isinstance(fh, ReeFile)
+        if fh.tree is None:
+            with self._dirfile(ree) as dirh:
+                fh.tree = self._open_tree(ree.files, fh.fd, fh.name, dirh)
+        return read_data(ree.files, fh.tree, pos, size)
+
+    def write(self, ree: Ree, fh: FileHandle, pos: int, data: bytes) -> None:
+        with self._changing(ree, fh) as tree:
+            write_data(ree.files, tree, pos, data)
+
+    def truncate(self, ree: Ree, fh: FileHandle, size: int) -> None:
+        with self._changing(ree, fh) as tree:
+            old = tree.length
+            needed = truncate_data(ree.files, tree, size)
+        if size < old:
+            try:
+                ree.files.truncate(tree.fd, needed)
+            except TeeError as e:
+                log.info("secure storage: %s stays longer than need be: %s", tree.name, e)
+
+    @contextmanager
+    def _changing(self, ree: Ree, fh: FileHandle) -> Iterator[Htree]:
+        """What is done to the object's tree is committed, or the tree forgotten."""
+        assert isinstance(fh, ReeFile)
+        with self._dirfile(ree) as dirh:
+            tree = fh.tree or self._open_tree(ree.files, fh.fd, fh.name, dirh)
+            fh.tree = None
+            idx = dirh.index(fh.name.number)
+            yield tree
+            tree.sync_to_storage(ree.files)
+            if tree.root_hash != dirh.entry(idx).hash:
+                dirh.update_hash(ree.files, idx, tree.root_hash)
+                self._commit(ree, dirh)
+            fh.tree = tree
+
+    def rename(self, ree: Ree, old: Pobj, new_id: bytes, overwrite: bool) -> None:
+        with self._dirfile(ree) as dirh:
+            replaced = dirh.find(old.uuid, new_id)
+            if replaced is not None and not overwrite:
+                raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"there is an object {new_id!r} already")
+            idx = _find(dirh, old.uuid, old.obj_id)
+            if replaced == idx:
+                return
+            gone = None if replaced is None else dirh.entry(replaced)
+            if replaced is not None:
+                dirh.remove(ree.files, replaced)
+            dirh.rename(ree.files, idx, dirh.entry(idx)._replace(obj_id=new_id))
+            self._commit(ree, dirh)
+            if gone is not None:
+                _remove(ree.files, gone.file_number)
+                dirh.release(gone.file_number)
+
+    def remove(self, ree: Ree, po: Pobj) -> None:
+        with self._dirfile(ree) as dirh:
+            idx = _find(dirh, po.uuid, po.obj_id)
+            number = dirh.entry(idx).file_number
+            dirh.remove(ree.files, idx)
+            self._commit(ree, dirh)
+            _remove(ree.files, number)
+            dirh.release(number)
+
+    def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
+        with self._dirfile(ree) as dirh:
+            return dirh.objects(uuid)
+
+
+def _find(dirh: Dirfile, uuid: bytes, obj_id: bytes) -> int:
+    idx = dirh.find(uuid, obj_id)
+    if idx is None:
+        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(uuid)} has no object {obj_id!r}")
+    return idx
+
+
+def _close(files: Files, fd: int) -> None:
+    try:
+        files.close(fd)
+    except TeeError as e:
+        log.info("secure storage: a file cannot be closed: %s", e)
+
+
+def _remove(files: Files, number: int, *, expected: bool = True) -> bool:
+    """Was file ``number`` there, and is it gone? Where it cannot be removed, who uses its number next overwrites it."""
+    try:
+        files.remove(file_name(number))
+    except TeeError as e:
+        if expected or e.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
+            log.info("secure storage: file %x cannot be removed: %s", number, e)
+        return False
+    if not expected:
+        log.info("secure storage: removed file %x, which belongs to no object", number)
+    return True

@@ -1,0 +1,289 @@
+"""Objects of the REE file system, as the core asks for them."""
+
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from memory_files import OBJECT, OTHER_TA, TA, MemoryFiles, Store
+
+from optemu.abi import gp
+from optemu.errors import TeeError
+
+SIZES = [0, 1, 4095, 4096, 4097, 3 * 4096, 31 * 4096, 31 * 4096 + 1, 70 * 4096 + 5, 200_000]
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+def result(call, *args, **kwargs) -> int:
+    try:
+        call(*args, **kwargs)
+    except TeeError as e:
+        return e.code
+    return gp.TEE_SUCCESS
+
+
+def data_of(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_created_is_read(store: Store, size):
+    data = data_of(size)
+    fh = store.create(data)
+    assert store.read(fh) == data
+    store.close(fh)
+    assert Store(store.files).get() == data
+    assert store.fs.open(store.ree, store.pobj())[0] == size
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("pos", [0, 1, 4095, 4096, 9000, 300_000])
+def test_writes(store: Store, size, pos):
+    """Inside, over the end, and behind it, where zeros fill the gap."""
+    store.put(data_of(size))
+    model = bytearray(data_of(size))
+    for n, length in enumerate((1, 5000, 130_000)):
+        fh = store.open()
+        store.write(fh, pos, data_of(length, n + 1))
+        model.extend(bytes(max(pos - len(model), 0)))
+        model[pos : pos + length] = data_of(length, n + 1)
+        assert store.read(fh) == model
+        store.close(fh)
+        assert Store(store.files).get() == model
+    assert not store.files.open_files
+
+
+@pytest.mark.parametrize("old", SIZES)
+@pytest.mark.parametrize("new", SIZES)
+def test_truncate(store: Store, old, new):
+    data = data_of(old)
+    fh = store.create(data)
+    store.truncate(fh, new)
+    model = data[:new].ljust(new, b"\0")
+    assert store.read(fh) == model
+    assert Store(store.files).get() == model
+    store.truncate(fh, old)
+    model = model[:old].ljust(old, b"\0")
+    assert Store(store.files).get() == model
+    store.write(fh, new, b"again")
+    model = model[:new].ljust(new, b"\0") + b"again" + model[new + 5 :]
+    assert Store(store.files).get() == model
+
+
+def test_reading_beyond(store: Store):
+    fh = store.create(bytes(100))
+    assert store.read(fh, 100, 1) == store.read(fh, 1 << 31, 5) == store.read(fh, 50, 0) == b""
+    assert store.read(fh, 99, 100) == b"\0"
+
+
+def test_files_and_names(store: Store):
+    """dirf.db, and the lowest number that is free, in hexadecimal."""
+    for n in range(18):
+        store.put(b"x" * n, b"%d" % n)
+    numbers = {b"%x" % n for n in range(18)}
+    assert set(store.files.content) == numbers | {b"dirf.db"}
+    store.remove(b"16")
+    store.remove(b"3")
+    assert set(store.files.content) == (numbers - {b"3", b"10"}) | {b"dirf.db"}
+    store.put(b"new")
+    assert b"3" in store.files.content
+    assert b"10" not in store.files.content
+    assert store.objects()[3] == OBJECT
+    assert len(store.files.content[b"dirf.db"]) % 4096 == 0
+
+
+def test_create_over_another(store: Store):
+    store.put(b"old")
+    fh = store.open()
+    assert result(store.create, b"new", overwrite=False) == gp.TEE_ERROR_ACCESS_CONFLICT
+    assert store.get() == b"old"
+    store.close(fh)
+    store.put(b"new")
+    assert store.get() == b"new"
+    assert len(store.files.content) == 2
+
+
+def test_objects_belong_to_a_ta(store: Store):
+    store.put(b"1")
+    store.put(b"2", uuid=OTHER_TA)
+    store.put(b"3", b"")
+    store.put(b"4", b"\0" * 64)
+    assert (store.objects(), store.objects(OTHER_TA)) == ([OBJECT, b"", b"\0" * 64], [OBJECT])
+    assert Store(store.files).everything() == {
+        (TA, OBJECT): b"1",
+        (OTHER_TA, OBJECT): b"2",
+        (TA, b""): b"3",
+        (TA, b"\0" * 64): b"4",
+    }
+    assert store.objects(bytes(16)) == []
+
+
+def test_rename(store: Store):
+    store.put(b"a", b"a")
+    store.put(b"b", b"b")
+    assert result(store.rename, b"a", b"b") == gp.TEE_ERROR_ACCESS_CONFLICT
+    assert result(store.rename, b"a", b"a") == gp.TEE_ERROR_ACCESS_CONFLICT
+    assert result(store.rename, b"c", b"d") == gp.TEE_ERROR_ITEM_NOT_FOUND
+    store.rename(b"a", b"a", overwrite=True)
+    store.rename(b"a", b"c")
+    store.rename(b"c", b"b", overwrite=True)
+    assert Store(store.files).everything(TA) == {(TA, b"b"): b"a"}
+    assert len(store.files.content) == 2
+
+
+def test_an_open_object_is_renamed_and_removed(store: Store):
+    fh = store.create(b"data")
+    store.rename(OBJECT, b"other")
+    store.write(fh, 4, b" and more")
+    assert Store(store.files).get(b"other") == b"data and more"
+    store.remove(b"other")
+    assert result(store.write, fh, 0, b"!") == gp.TEE_ERROR_ITEM_NOT_FOUND
+    store.close(fh)
+    assert not store.files.open_files
+    assert set(store.files.content) == {b"dirf.db"}
+
+
+def test_what_is_not_there(store: Store):
+    for call in (store.open, store.remove):
+        assert result(call) == gp.TEE_ERROR_ITEM_NOT_FOUND
+    assert not store.files.open_files
+
+
+def test_enumeration_sees_changes(store: Store):
+    for name in (b"a", b"b", b"c"):
+        store.put(b"", name)
+    names = store.fs.objects(store.ree, TA)
+    assert next(names) == b"a"
+    store.remove(b"b")
+    store.put(b"", b"d")
+    store.put(b"", b"e")
+    assert list(names) == [b"d", b"c", b"e"]
+
+
+def test_the_database_is_read_once(store: Store):
+    """Its file is closed when no object is open, and looked at when it is opened again."""
+    for n in range(300):
+        store.put(bytes(n), b"%d" % n)
+    assert not store.files.open_files
+    store.files.calls.clear()
+    store.get(b"299")
+    assert store.files.calls == ["open", "read", "open", "read", "close", "close"]
+    other = Store(store.files)
+    other.put(b"by another", b"x")
+    assert store.get(b"x") == b"by another"
+
+
+def test_another_key_opens_nothing(store: Store):
+    store.put(b"secret")
+    other = Store(store.files, huk=bytes(16))
+    assert result(other.open) == gp.TEE_ERROR_CORRUPT_OBJECT
+    assert store.get() == b"secret"
+    assert all(b"secret" not in data and OBJECT not in data for data in store.files.content.values())
+
+
+class Model(RuleBasedStateMachine):
+    """Any sequence of calls, against a dictionary."""
+
+    names = st.sampled_from([b"", b"a", b"b", b"c" * 64])
+    owners = st.sampled_from([TA, OTHER_TA])
+    sizes = st.sampled_from([0, 1, 100, 4096, 5000, 8192, 40_000, 140_000])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Store(MemoryFiles())
+        self.model: dict[tuple[bytes, bytes], bytearray] = {}
+        self.open: dict[tuple[bytes, bytes], object] = {}
+
+    @rule(uuid=owners, name=names, size=sizes, keep=st.booleans(), overwrite=st.booleans())
+    def create(self, uuid, name, size, keep, overwrite):
+        key, data = (uuid, name), data_of(size, size)
+        if key in self.open:
+            return
+        if key in self.model and not overwrite:
+            with pytest.raises(TeeError):
+                self.store.create(data, name, uuid, overwrite=False)
+            return
+        fh = self.store.create(data, name, uuid, overwrite=overwrite)
+        self.model[key] = bytearray(data)
+        if keep:
+            self.open[key] = fh
+        else:
+            self.store.close(fh)
+
+    @precondition(lambda self: self.model)
+    @rule(pick=st.randoms(use_true_random=False), pos=sizes, size=sizes)
+    def write(self, pick, pos, size):
+        fh, data = self._some(pick)
+        piece = pick.randbytes(size)
+        self.store.write(fh, pos, piece)
+        if piece:
+            data.extend(bytes(max(pos - len(data), 0)))
+            data[pos : pos + size] = piece
+
+    @precondition(lambda self: self.model)
+    @rule(pick=st.randoms(use_true_random=False), size=sizes)
+    def truncate(self, pick, size):
+        fh, data = self._some(pick)
+        self.store.truncate(fh, size)
+        data.extend(bytes(max(size - len(data), 0)))
+        del data[size:]
+
+    @precondition(lambda self: self.model)
+    @rule(pick=st.randoms(use_true_random=False), pos=sizes, size=sizes)
+    def read(self, pick, pos, size):
+        fh, data = self._some(pick)
+        assert self.store.read(fh, pos, size) == data[pos : pos + size]
+
+    def _some(self, pick):
+        key = pick.choice(sorted(self.model))
+        if key not in self.open:
+            self.open[key] = self.store.open(key[1], key[0])
+        return self.open[key], self.model[key]
+
+    @precondition(lambda self: self.model)
+    @rule(pick=st.randoms(use_true_random=False), name=names)
+    def rename(self, pick, name):
+        uuid, old = pick.choice(sorted(self.model))
+        if (uuid, name) in self.open or (uuid, old) == (uuid, name):
+            return
+        self.store.rename(old, name, overwrite=True, uuid=uuid)
+        self.model[uuid, name] = self.model.pop((uuid, old))
+        if (uuid, old) in self.open:
+            self.open[uuid, name] = self.open.pop((uuid, old))
+
+    @precondition(lambda self: self.model)
+    @rule(pick=st.randoms(use_true_random=False))
+    def remove(self, pick):
+        uuid, name = pick.choice(sorted(self.model))
+        self.store.remove(name, uuid)
+        del self.model[uuid, name]
+        if (uuid, name) in self.open:
+            self.store.close(self.open.pop((uuid, name)))
+
+    @rule()
+    def close_all(self):
+        for fh in self.open.values():
+            self.store.close(fh)
+        self.open.clear()
+        assert not self.store.files.open_files
+
+    @rule()
+    def power_on_again(self):
+        self.store = Store(MemoryFiles(self.store.files.snapshot()), seed=len(self.model) + 2)
+        self.open.clear()
+
+    @invariant()
+    def no_file_without_object(self):
+        assert len(self.store.files.content) - 1 <= len(self.model)
+
+    def teardown(self):
+        assert self.store.everything() == self.model
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
