@@ -146,7 +146,7 @@ def generate(size_bits: int, params: Attrs, rng: Rng) -> dict[int, bytes | int]:
 
 
 def _primes(size_bits: int, rng: Rng) -> tuple[int, int]:
-    """Two primes of half the bits each: OpenSSL's, where it makes keys of that size, whatever they will be used with."""
+    """Two primes of half the bits each: OpenSSL's, where it makes keys of that size."""
     if size_bits in _NATIVE_BITS and not rng.repeatable:
         numbers = rsa.generate_private_key(_DEFAULT_EXPONENT, size_bits).private_numbers()
         return numbers.p, numbers.q
