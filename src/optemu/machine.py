@@ -4,13 +4,16 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from optemu.abi.rpmb import RPMB_SIZE_SINGLE
 from optemu.board.board import Board
 from optemu.board.config import Config
 from optemu.monitor.monitor import monitor
 from optemu.normal_world.device import EmulatedDevice
 from optemu.normal_world.driver.optee import Optee
 from optemu.normal_world.driver.tee_core import CLIENT_DEVICE, SUPPLICANT_DEVICE, TeeSubsystem
+from optemu.normal_world.emmc import EmulatedRpmb
 from optemu.normal_world.libteec import Context
+from optemu.normal_world.state import StateDir
 from optemu.normal_world.supplicant import DEFAULT_TA_DIRS, ROWS, Supplicant
 from optemu.secure_world.core.pseudo_ta import PseudoTa
 from optemu.secure_world.core.tee import Tee
@@ -22,6 +25,7 @@ log = logging.getLogger("optemu.machine")
 class Machine:
     """A board with OP-TEE in its secure world and the driver in its normal world, powered on.
 
+    What lasts is in ``state``; without it the machine has the directory that ``config`` names to itself (StateInUse).
     ``device`` is what programs open; ``supplicant=False`` leaves /dev/teepriv0 to somebody else.
     """
 
@@ -33,13 +37,16 @@ class Machine:
         trace: Tracer | None = None,
         supplicant: bool = True,
         pseudo_tas: tuple[type[PseudoTa], ...] | None = None,
+        state: StateDir | None = None,
     ) -> None:
         self.board = Board(config, trace)
+        self.state = state or StateDir(self.board.config.state)
         self.trace = self.board.trace
         self.tee = Tee(self.board, pseudo_tas)
         self.monitor = monitor(self.board.config.monitor, self.trace)
         self.monitor.optee_vector_table(self.tee)
-        self.optee = Optee(self.board, self.monitor.smc)
+        self.rpmb = self._emmc(self.board.config)
+        self.optee = Optee(self.board, self.monitor.smc, self.rpmb)
         self.device = TeeSubsystem(self.optee)
         self.supplicant: Supplicant | None = None
         if supplicant:
@@ -49,10 +56,19 @@ class Machine:
                 dirs,
                 tracer=self.trace,
                 state=self.board.config.state_dir(),
+                store=self.state.path / "tee",
+                sync=self.board.config.sync and not self.state.private,
                 plugin_dir=self.board.config.plugin_dir,
+                rpmb=self.rpmb,
             )
             self.supplicant.start()
             self.optee.supp.lend(self.supplicant.serve_one, {row.cmd for row in ROWS if not row.blocks})
+
+    def _emmc(self, config: Config) -> EmulatedRpmb | None:
+        """The board's RPMB partition, whose octets are in ``DIR/rpmb`` of the state directory."""
+        if not config.rpmb:
+            return None
+        return EmulatedRpmb(self.state.path / "rpmb", config.rpmb_size * 1024 // RPMB_SIZE_SINGLE)
 
     def connect(self) -> Context:
         """TEEC_InitializeContext for a client in this process."""
@@ -72,6 +88,9 @@ class Machine:
             self.supplicant = None
         for ctx in list(self.device.contexts):
             ctx.close()
+        if self.rpmb is not None:
+            self.rpmb.close()
+        self.state.close()
         self.board.power_off()
         self.tee.user_tas.power_off(self.tee.manager.contexts)
 

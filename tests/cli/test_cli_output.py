@@ -1,10 +1,14 @@
 """What each command prints, as golden transcripts (golden/, written anew by pytest --regenerate)."""
 
+import json
 import sys
 from collections.abc import Callable
 
 import pytest
 from cli_shell import HELLO_UUID, Shell
+
+from optemu.cli.syscalls import crypto_page
+from optemu.secure_world.crypto.algorithms import ALGORITHMS
 
 Golden = Callable[[str, str], None]
 DEMO = "e3a1d2c0-5b0f-4f0c-9d3e-6f7074656d75"
@@ -22,6 +26,14 @@ def test_help(shell: Shell, golden: Golden, verb: str) -> None:
 
 def test_syscalls(shell: Shell, golden: Golden) -> None:
     golden("syscalls.txt", shell.transcript(["optemu syscalls"]))
+
+
+def test_algorithms(shell: Shell, golden: Golden) -> None:
+    golden("syscalls-crypto.txt", shell.transcript(["optemu syscalls --crypto"]))
+    golden("../../../docs/crypto.md", crypto_page())
+    status, out, _ = shell("optemu syscalls --crypto --json")
+    assert status == 0
+    assert {row["name"] for row in json.loads(out)} == {row.name for row in ALGORITHMS.values()}
 
 
 TA_INFO = [

@@ -46,16 +46,27 @@ class Config:
     """Load each image at an address drawn from the board's entropy."""
     ta_pauth: bool = False
     """A processor with pointer authentication; calls take several times as long."""
+    rpmb_write_key: bool = True
+    """CFG_RPMB_WRITE_KEY: program the key of an RPMB device that has none yet, by way of the supplicant."""
+    ree_fs_integrity_rpmb: bool = False
+    """CFG_REE_FS_INTEGRITY_RPMB: keep the root of the REE file system in RPMB, so that it cannot be rolled back."""
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
+    """What lasts; its ``tee`` is what a board has in /var/lib/tee. None: storage lasts for the run."""
+    sync: bool = True
+    """What is committed to ``state`` survives a power cut of this host."""
     plugin_dir: Path | None = None
     """Plugins of the supplicant: shared libraries of this host."""
     reg_mem: bool = False
     """Offer TEE_GEN_CAP_REG_MEM; without it clients share memory for real (SHM_ALLOC), with it by copying."""
+    rpmb: bool = False
+    """An eMMC with a replay protected memory block, and CFG_RPMB_FS for what the secure world keeps there."""
+    rpmb_size: int = 256
+    """KiB of it; a multiple of 128. As large as upstream's emulated one."""
 
     def state_dir(self) -> Path:
-        """What lasts; its ``tee`` is what a board has in /var/lib/tee."""
+        """Where the supplicant puts profiles; ``state`` itself is where storage lasts, if it is set."""
         return self.state or default_state()
 
     def trusted_keys(self) -> list[tuple[str, bytes]]:
@@ -92,9 +103,21 @@ def default_state() -> Path:
 
 _TABLES = {
     "board": ("huk", "die_id", "seed", "clock_offset", "monitor", "ta_class_key", "tpm_event_log"),
-    "tee": ("threads", "instances", "log_level", "ta_keys", "early_tas", "ta_aslr", "ta_pauth"),
-    "normal_world": ("ta_dirs", "state", "plugin_dir", "reg_mem"),
+    "tee": (
+        "threads",
+        "instances",
+        "log_level",
+        "ta_keys",
+        "early_tas",
+        "ta_aslr",
+        "ta_pauth",
+        "rpmb_write_key",
+        "ree_fs_integrity_rpmb",
+    ),
+    "normal_world": ("ta_dirs", "state", "sync", "plugin_dir", "reg_mem", "rpmb", "rpmb_size"),
 }
+# rpmb_size_mult is 1 to 128 in units of 128 KiB: a frame's address has 16 bits.
+_RPMB_SIZES = range(128, 16384 + 1, 128)
 
 
 def load(path: Path) -> Config:
@@ -125,6 +148,8 @@ def load(path: Path) -> Config:
 
 def _check_files(config: Config) -> None:
     """What would be missed only when a client opens its device, and nobody can be told any more."""
+    if config.ree_fs_integrity_rpmb and not config.rpmb:
+        raise ConfigError("[tee] ree_fs_integrity_rpmb: there is no RPMB; set [normal_world] rpmb = true")
     try:
         if config.tpm_event_log is not None:
             config.tpm_event_log.open("rb").close()
@@ -163,7 +188,10 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "log_level":
             if isinstance(value, str) and value in LOG_LEVELS:
                 return value
-        case "reg_mem" | "ta_aslr" | "ta_pauth":
+        case "rpmb_size":
+            if type(value) is int and value in _RPMB_SIZES:
+                return value
+        case "reg_mem" | "ta_aslr" | "ta_pauth" | "rpmb" | "sync" | "rpmb_write_key" | "ree_fs_integrity_rpmb":
             if isinstance(value, bool):
                 return value
         case "state" | "plugin_dir" | "tpm_event_log":
@@ -189,10 +217,15 @@ _EXPECTED = {
     "early_tas": "a list of ELF files",
     "ta_dirs": "a list of directories",
     "state": "a directory",
+    "sync": "true or false",
     "plugin_dir": "a directory",
     "tpm_event_log": "a file",
     "reg_mem": "true or false",
     "ta_aslr": "true or false",
     "ta_pauth": "true or false",
+    "rpmb": "true or false",
+    "rpmb_size": "KiB, a multiple of 128 up to 16384",
+    "rpmb_write_key": "true or false",
+    "ree_fs_integrity_rpmb": "true or false",
 }
 assert set(_EXPECTED) == {f.name for f in fields(Config)}

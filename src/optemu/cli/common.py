@@ -13,6 +13,7 @@ from optemu.errors import explain
 
 if TYPE_CHECKING:
     from optemu.machine import Machine
+    from optemu.normal_world.state import StateDir
     from optemu.trace import Tracer
 
 DEFAULT_CONFIG = Path("optemu.toml")
@@ -36,7 +37,10 @@ def add_machine_options(p: argparse.ArgumentParser) -> None:
         help="directory with TA images, UUID.ta (repeatable; default: the current one, then /lib/optee_armtz)",
     )
     p.add_argument(
-        "--state", metavar="DIR", type=Path, help="where the TEE keeps what lasts (default: XDG_STATE_HOME/optemu)"
+        "--state",
+        metavar="DIR",
+        type=Path,
+        help="where the TEE keeps what lasts, for one optemu at a time (default: nothing outlasts the run)",
     )
     p.add_argument("--plugin-dir", metavar="DIR", type=Path, help="directory with plugins of the supplicant")
     p.add_argument(
@@ -160,11 +164,14 @@ class _Formatter(logging.Formatter):
         return f"{level}/{origin}:{' ' if text else ''}{text}"
 
 
-def make_machine(config: Config, args: argparse.Namespace, trace: "Tracer | None" = None) -> "Machine":
+def make_machine(
+    config: Config, args: argparse.Namespace, trace: "Tracer | None" = None, state: "StateDir | None" = None
+) -> "Machine":
     """Power a machine on. Imported late: a program that never opens a TEE device does not pay for it."""
     from optemu.machine import Machine
 
-    return Machine(config, ta_dirs=args.ta_dir, trace=trace, supplicant=args.supplicant == "builtin")
+    builtin = args.supplicant == "builtin"
+    return Machine(config, ta_dirs=args.ta_dir, trace=trace, supplicant=builtin, state=state)
 
 
 def default_socket() -> Path:

@@ -67,7 +67,11 @@ class LazyDevice:
     """The machine's devices; the machine is powered on when a program first opens one."""
 
     def __init__(self, config: Config, args: argparse.Namespace, tracing: Tracing) -> None:
+        """OSError: the state directory cannot be used, or somebody else works on it."""
+        from optemu.normal_world.state import StateDir
+
         self._config, self._args, self._tracing = config, args, tracing
+        self._state = StateDir(config.state)
         self._lock = threading.Lock()
         self.machine: Machine | None = None
 
@@ -75,7 +79,7 @@ class LazyDevice:
         with self._lock:
             if self.machine is None:
                 self._tracing.start()
-                self.machine = make_machine(self._config, self._args, self._tracing.tracer)
+                self.machine = make_machine(self._config, self._args, self._tracing.tracer, self._state)
         return self.machine.device.open(path, task)
 
     def abandon_calls(self) -> None:
@@ -85,6 +89,7 @@ class LazyDevice:
     def power_off(self) -> None:
         if self.machine is not None:
             self.machine.power_off()
+        self._state.close()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,11 +105,11 @@ def run(args: argparse.Namespace) -> int:
         start_log(config, args.log)
         tracing = Tracing(args)
         road = plan(command, args.via, lambda: check().reason)
+        device = LazyDevice(config, args, tracing)
     except (ConfigError, OSError, RoadError) as e:
         return fail("run", e)
     if args.verbose:
         print(f"optemu run: by way of the {NAMES[road.road]} ({road.because})", file=sys.stderr)
-    device = LazyDevice(config, args, tracing)
     try:
         with tracing:
             try:

@@ -66,7 +66,7 @@ def test_a_wait_with_a_limit_that_is_woken(ask, machine):
 def test_rpmb_of_the_kernel(ask):
     """The road is there, the device is not."""
     assert ask(rpc.OPTEE_RPC_CMD_RPMB_PROBE_RESET, (OUT, 9, 9)) == (OK, [(rpc.OPTEE_RPC_SHM_TYPE_KERNEL, 0, 0)])
-    assert ask(rpc.OPTEE_RPC_CMD_RPMB_PROBE_NEXT, (OUT,), (MEM_OUT, 0, 16))[0] == NOT_FOUND
+    assert ask(rpc.OPTEE_RPC_CMD_RPMB_PROBE_NEXT, (OUT,), (MEM_OUT, 0, 16))[0] == BAD, "no memory"
     assert ask(rpc.OPTEE_RPC_CMD_RPMB_FRAMES, (MEM_IN, 0, 512), (MEM_OUT, 0, 512))[0] == NOT_FOUND
     assert ask(rpc.OPTEE_RPC_CMD_RPMB_PROBE_RESET, (IN,))[0] == BAD
     assert ask(rpc.OPTEE_RPC_CMD_RPMB_PROBE_NEXT, (OUT,), (MEM_IN, 0, 16))[0] == BAD

@@ -1,6 +1,7 @@
 """OPTEE_RPC_CMD_RPMB at byte level: requests taken apart for a device, and what is said where there is none."""
 
 import struct
+import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,6 +32,7 @@ class Device:
 
     def __init__(self):
         self.log = []
+        self.lock = threading.Lock()
 
     def write_blocks(self, frames):
         self.log.append(("write", [f[-1] for f in frames], [f[0] for f in frames]))

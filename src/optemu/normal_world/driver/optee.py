@@ -20,6 +20,7 @@ from optemu.normal_world.driver.interface import Task
 from optemu.normal_world.driver.rpc import CallContext, handle_rpc
 from optemu.normal_world.driver.supp import Supp
 from optemu.normal_world.driver.tee_shm import ShmPool, TeeShm, fill_page_list, page_list_size
+from optemu.normal_world.emmc import RpmbDevice
 
 if TYPE_CHECKING:
     from optemu.normal_world.driver.tee_core import TeeContext
@@ -77,8 +78,12 @@ class CallQueue:
 class Optee:
     """struct optee: one secure world behind ``invoke_fn``."""
 
-    def __init__(self, board: Board, invoke_fn: InvokeFn) -> None:
+    def __init__(self, board: Board, invoke_fn: InvokeFn, rpmb: RpmbDevice | None = None) -> None:
         self.board = board
+        self.rpmb = rpmb
+        """The RPMB device that the kernel knows."""
+        self.rpmb_probed: RpmbDevice | None = None
+        """The one that the secure world was told of last (rpmb_dev)."""
         self.trace = board.trace
         self.invoke_fn = invoke_fn
         self.supp = Supp()

@@ -13,11 +13,13 @@ from optemu.abi import gp, optee_msg
 from optemu.abi import optee_rpc_cmd as rpc_abi
 from optemu.abi import optee_smc as smc_abi
 from optemu.abi import tee_ioctl as ioc
+from optemu.abi.rpmb import RPMB_FRAME_SIZE
 from optemu.board.memory import PAGE_SIZE, Region
 from optemu.errors import explain
 from optemu.normal_world.driver import points
 from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam, from_msg_param
 from optemu.normal_world.driver.tee_shm import TeeShm, fill_page_list, page_list_size
+from optemu.normal_world.emmc.access import exchange, may_route, split
 
 if TYPE_CHECKING:
     from optemu.normal_world.driver.optee import Optee
@@ -256,21 +258,60 @@ def _shm_free(call: CallContext, arg: RpcArg) -> int:
 
 
 def _rpmb_probe_reset(call: CallContext, arg: RpcArg) -> int:
-    """handle_rpc_func_rpmb_probe_reset: the kind of memory that frames would go in."""
+    """handle_rpc_func_rpmb_probe_reset: the kind of memory that frames go in."""
     if arg.single(_VALUE_OUT) is None:
         return gp.TEE_ERROR_BAD_PARAMETERS
+    call.optee.rpmb_probed = None
     arg.set_param(0, _VALUE_OUT, rpc_abi.OPTEE_RPC_SHM_TYPE_KERNEL, 0, 0)
     return gp.TEE_SUCCESS
 
 
 def _rpmb_probe_next(call: CallContext, arg: RpcArg) -> int:
-    """handle_rpc_func_rpmb_probe_next: the kernel has no RPMB device."""
-    return gp.TEE_ERROR_ITEM_NOT_FOUND if arg.types() == (_VALUE_OUT, _MEM_OUT) else gp.TEE_ERROR_BAD_PARAMETERS
+    """handle_rpc_func_rpmb_probe_next: the next device, of which there is one at most."""
+    optee = call.optee
+    if arg.types() != (_VALUE_OUT, _MEM_OUT) or (room := _memory(call, arg, 1)) is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    device = optee.rpmb if optee.rpmb_probed is None else None
+    optee.rpmb_probed = device
+    if device is None:
+        return gp.TEE_ERROR_ITEM_NOT_FOUND
+    if len(room) < len(device.cid):
+        return gp.TEE_ERROR_SHORT_BUFFER
+    room[: len(device.cid)] = device.cid
+    attr, offset, _, cookie = arg.params[1]
+    arg.set_param(0, _VALUE_OUT, rpc_abi.OPTEE_RPC_RPMB_EMMC, device.size_mult, device.rel_wr_sec_c)
+    arg.set_param(1, attr, offset, len(device.cid), cookie)
+    return gp.TEE_SUCCESS
 
 
 def _rpmb_frames(call: CallContext, arg: RpcArg) -> int:
-    """handle_rpc_func_rpmb_frames: the kernel has no RPMB device."""
-    return gp.TEE_ERROR_ITEM_NOT_FOUND if arg.types() == (_MEM_IN, _MEM_OUT) else gp.TEE_ERROR_BAD_PARAMETERS
+    """handle_rpc_func_rpmb_frames, and mmc_route_rpmb_frames behind it."""
+    if arg.types() != (_MEM_IN, _MEM_OUT):
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    device = call.optee.rpmb_probed
+    if device is None:
+        return gp.TEE_ERROR_ITEM_NOT_FOUND
+    request, response = _memory(call, arg, 0), _memory(call, arg, 1)
+    if request is None or response is None:
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    # Copied once: the secure world still holds the memory.
+    raw, room = bytes(request), len(response)
+    if not may_route(raw, room):
+        log.warning("RPMB frames refused: %d bytes that ask for %d", len(raw), room)
+        return gp.TEE_ERROR_BAD_PARAMETERS
+    response[:] = exchange(device, split(raw), room // RPMB_FRAME_SIZE)
+    return gp.TEE_SUCCESS
+
+
+def _memory(call: CallContext, arg: RpcArg, n: int) -> memoryview | None:
+    """tee_shm_get_va: the memory that parameter ``n`` refers to."""
+    try:
+        attr, a, b, c = arg.params[n]
+        param = from_msg_param(attr, a, b, c, call.optee.by_cookie)
+    except OSError as e:
+        log.warning("RPMB: %s", explain(e))
+        return None
+    return param.shm.view[param.a : param.a + param.b] if param.shm is not None else None
 
 
 def _to_supplicant(call: CallContext, arg: RpcArg) -> int:

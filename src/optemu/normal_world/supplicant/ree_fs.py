@@ -2,8 +2,10 @@
 
 All of them lie below one directory (a board's /var/lib/tee). Unlike upstream's, names cannot leave it: each
 directory on the way is opened by itself, symbolic links are not followed, ``..`` is refused; and what the secure
-world holds are numbers of open files here, not descriptors of this process. Files are not opened with O_SYNC:
-what is written outlives this process all the same, only not a power cut of the host.
+world holds are numbers of open files here, not descriptors of this process.
+
+Upstream opens files with O_SYNC; here, if asked to, what has to be on the disk is put there when objects are committed
+(unsynced.py). Without it what is written outlives this process all the same, only not a power cut of the host.
 """
 
 import contextlib
@@ -20,6 +22,7 @@ from optemu.abi import tee_ioctl as ioc
 from optemu.errors import TeeError
 from optemu.normal_world.supplicant.params import Param, bad_parameters, expect, value
 from optemu.normal_world.supplicant.shm import SharedMemory
+from optemu.normal_world.supplicant.unsynced import Unsynced
 
 _VALUE_IN: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT
 _VALUE_OUT: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT
@@ -95,9 +98,10 @@ class _Open:
 class ReeFs:
     """The eleven operations on files below ``root``, which is made when the first of them comes."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, sync: bool = False) -> None:
         self.root = root
         self.open_items = _Open()
+        self._unsynced = Unsynced() if sync else None
         self._root_fd = -1
         self._lock = threading.Lock()
 
@@ -124,6 +128,9 @@ class ReeFs:
                 raise TeeError(gp.TEE_ERROR_STORAGE_NOT_AVAILABLE, message) from error
 
     def close(self) -> None:
+        if self._unsynced is not None:
+            with contextlib.suppress(OSError):
+                self._unsynced.sync()
         self.open_items.close()
         with self._lock:
             if self._root_fd >= 0:
@@ -181,6 +188,11 @@ class ReeFs:
                 fd = os.open(path[-1], os.O_RDWR | _FILE, dir_fd=parent)
             except OSError:
                 fd = os.open(path[-1], os.O_RDONLY | _FILE, dir_fd=parent)
+        self._opened(fd, path, params)
+
+    def _opened(self, fd: int, path: list[bytes], params: list[Param]) -> None:
+        if self._unsynced is not None:
+            self._unsynced.opened(fd, path[-1])
         params[2].a = self.open_items.add(fd)
 
     def create(self, shm: SharedMemory, params: list[Param]) -> None:
@@ -191,12 +203,14 @@ class ReeFs:
             parent, made = self._walk(path[:-1], make=True)
             try:
                 fd = os.open(path[-1], os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FILE, 0o600, dir_fd=parent)
+                if self._unsynced is not None:
+                    self._unsynced.renamed(parent)
             except OSError:
                 self._prune(path[:-1], made)
                 raise
             finally:
                 os.close(parent)
-        params[2].a = self.open_items.add(fd)
+        self._opened(fd, path, params)
 
     def close_file(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: number of the file."""
@@ -204,7 +218,12 @@ class ReeFs:
         self.open_items.file(params[0].b)
         fd = self.open_items.remove(params[0].b)
         if isinstance(fd, int):
-            os.close(fd)
+            with _failing("closing"):
+                try:
+                    if self._unsynced is not None:
+                        self._unsynced.closing(fd)
+                finally:
+                    os.close(fd)
 
     def read(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c offset. [out] memref 1: what there is, its size what there was."""
@@ -223,10 +242,17 @@ class ReeFs:
         """[in] value 0: b file, c offset; memref 1: bytes."""
         expect(params, _VALUE_IN, _MEM_IN)
         fd, offset, buffer = self._transfer(shm, params)
-        done = 0
-        with _failing("writing"):
+
+        def write() -> None:
+            done = 0
             while done < len(buffer):
                 done += os.pwrite(fd, buffer[done:], offset + done)
+
+        with _failing("writing"):
+            if self._unsynced is not None:
+                self._unsynced.write(fd, offset, write)
+            else:
+                write()
 
     def _transfer(self, shm: SharedMemory, params: list[Param]) -> tuple[int, int, memoryview]:
         buffer = shm.view(params[1])
@@ -241,8 +267,11 @@ class ReeFs:
     def truncate(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c its new length."""
         expect(params, _VALUE_IN)
+        fd = self.open_items.file(params[0].b)
         with _failing("truncating"):
-            os.ftruncate(self.open_items.file(params[0].b), _signed(params[0].c))
+            os.ftruncate(fd, _signed(params[0].c))
+            if self._unsynced is not None:
+                self._unsynced.changed(fd)
 
     def remove(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. Directories that are left empty go too."""
@@ -263,6 +292,8 @@ class ReeFs:
             else:
                 os.link(old[-1], new[-1], src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
                 os.unlink(old[-1], dir_fd=source)
+            if self._unsynced is not None:
+                self._unsynced.renamed(target)
 
     def opendir(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. [out] value 2.a: number of the directory; one without files counts as not there."""

@@ -11,6 +11,7 @@ from optemu.abi import gp, isocket
 from optemu.abi import tee_ioctl as abi
 from optemu.errors import TeeError
 from optemu.normal_world.device import DeviceFile, Pin
+from optemu.normal_world.emmc import RpmbDevice
 from optemu.normal_world.supplicant.handlers import Services
 from optemu.normal_world.supplicant.params import (
     REQUEST_SIZE,
@@ -41,8 +42,10 @@ _ORDINARY = (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_SHORT_BUFFER, isocket.TEE
 class Supplicant:
     """Serves what the driver asks on the device that ``device_factory`` opens, ``/dev/teepriv0``.
 
-    TA images are looked for in ``ta_dirs`` in turn; ``clock`` is nanoseconds since 1970. Files are kept in ``state``
-    (its ``tee`` is a board's /var/lib/tee), without it not at all; plugins are loaded from ``plugin_dir``.
+    TA images are looked for in ``ta_dirs`` in turn; ``clock`` is nanoseconds since 1970. Profiles go to ``state`` (its
+    ``tmp`` is a board's /tmp), files to ``store`` (a board's /var/lib/tee; by default the ``tee`` of ``state``), as far
+    as there are such; with ``sync`` what is committed there survives a power cut. Plugins are loaded from
+    ``plugin_dir``; ``rpmb`` is the board's.
     """
 
     def __init__(
@@ -53,10 +56,16 @@ class Supplicant:
         tracer: Tracer | None = None,
         *,
         state: Path | None = None,
+        store: Path | None = None,
+        sync: bool = False,
         plugin_dir: Path | None = None,
+        rpmb: RpmbDevice | None = None,
     ) -> None:
         self._tracer = tracer
         self._state = state
+        self._store = store or (state / "tee" if state is not None else None)
+        self._sync = sync
+        self._rpmb = Rpmb(rpmb)
         self.plugins = Plugins(plugin_dir)
         self._device_factory = device_factory
         self.ta_dirs = TaDirs(ta_dirs, clock)
@@ -82,8 +91,8 @@ class Supplicant:
             device.close()
             raise
         shm = SharedMemory(device, bool(gen_caps & abi.TEE_GEN_CAP_REG_MEM))
-        fs = ReeFs(self._state / "tee") if self._state is not None else None
-        self._services = Services(device, shm, self.ta_dirs, self._state, fs, Sockets(), self.plugins, Rpmb())
+        fs = ReeFs(self._store, self._sync) if self._store is not None else None
+        self._services = Services(device, shm, self.ta_dirs, self._state, fs, Sockets(), self.plugins, self._rpmb)
         self._stopping = False
         self._spawn(self._services)
 

@@ -42,6 +42,12 @@ class ShmCacheUser(Enum):
 
     SOCKET = auto()
     FS = auto()
+    RPMB = auto()
+    RPMB_KERNEL = auto()
+
+
+_SHM_KINDS = {ShmCacheUser.RPMB_KERNEL: rpc_abi.OPTEE_RPC_SHM_TYPE_KERNEL}
+"""Whose memory is not the supplicant's."""
 
 
 class StdEntry(Protocol):
@@ -202,16 +208,18 @@ class Thread:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "shared memory of no size")
         mobj = self.shm_cache.get(user)
         if mobj is None or mobj.size < size:
+            kind = _SHM_KINDS.get(user, rpc_abi.OPTEE_RPC_SHM_TYPE_APPL)
             self.shm_cache.pop(user, None)
             if mobj is not None:
-                self.rpc_free_mobj(mobj)
-            mobj = self.shm_cache[user] = self.rpc_alloc(round_up(size))
+                self.rpc_free_mobj(mobj, kind)
+            mobj = self.shm_cache[user] = self.rpc_alloc(round_up(size), kind)
         return mobj
 
     def clear_shm_cache(self) -> None:
         """thread_rpc_shm_cache_clear."""
         for user in list(self.shm_cache):
-            self.rpc_free_mobj(self.shm_cache.pop(user))
+            kind = _SHM_KINDS.get(user, rpc_abi.OPTEE_RPC_SHM_TYPE_APPL)
+            self.rpc_free_mobj(self.shm_cache.pop(user), kind)
 
     def rpc_free(self, cookie: int, kind: int) -> None:
         """Tell the normal world that the memory it calls ``cookie`` is no longer used."""

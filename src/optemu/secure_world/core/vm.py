@@ -4,8 +4,9 @@ The region table here is the only way to a TA's memory: syscalls copy through it
 asks it, and the page tables of the engine are written from it.
 """
 
+import struct
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from optemu.abi import gp
 from optemu.board.memory import PAGE_MASK, PAGE_SIZE, PhysicalMemory, Region, round_up
@@ -27,8 +28,10 @@ ZI, DL = "zi", "library"
 
 TEE_MEMORY_ACCESS_NONSECURE = 0x10000000
 TEE_MEMORY_ACCESS_SECURE = 0x20000000
+_READ_WRITE = gp.TEE_MEMORY_ACCESS_READ | gp.TEE_MEMORY_ACCESS_WRITE
 _READ_ANY = gp.TEE_MEMORY_ACCESS_READ | gp.TEE_MEMORY_ACCESS_ANY_OWNER
 _WRITE_ANY = gp.TEE_MEMORY_ACCESS_WRITE | gp.TEE_MEMORY_ACCESS_ANY_OWNER
+_U64 = struct.Struct("<Q")
 
 
 @dataclass(slots=True)
@@ -43,6 +46,12 @@ class VmRegion:
     label: str
     private: bool = True
     """Whether it is the TA's own; parameters and shareable memory are not."""
+    rights: int = field(init=False)
+    """TEE_MEMORY_ACCESS_READ and WRITE, as far as ``prot`` has them."""
+
+    def __post_init__(self) -> None:
+        read = gp.TEE_MEMORY_ACCESS_READ if self.prot & Prot.R else 0
+        self.rights = read | (gp.TEE_MEMORY_ACCESS_WRITE if self.prot & Prot.W else 0)
 
     @property
     def end(self) -> int:
@@ -268,7 +277,7 @@ class AddressSpace:
         if not at:
             return None
         r = self.regions[at - 1]
-        return r if va < r.end else None
+        return r if va < r.va + r.size else None
 
     def check_access_rights(self, flags: int, va: int, size: int) -> int:
         """vm_check_access_rights: TEE_SUCCESS or TEE_ERROR_ACCESS_DENIED."""
@@ -302,8 +311,14 @@ class AddressSpace:
 
     def view(self, va: int, size: int, write: bool = False) -> memoryview | None:
         """The bytes themselves where one region holds them all; for data that is moved, not decided on."""
+        return self._view(va, size, _WRITE_ANY if write else _READ_ANY)
+
+    def _view(self, va: int, size: int, flags: int) -> memoryview | None:
+        """The bytes where one region holds them all and allows ``flags``: whose it is, and reading or writing."""
         r = self.find(va)
-        if r is None or va + size > r.end or not r.prot & (Prot.W if write else Prot.R):
+        if r is None or va + size > r.va + r.size or flags & _READ_WRITE & ~r.rights:
+            return None
+        if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and not r.private:
             return None
         start = r.offset + va - r.va
         return r.region.view[start : start + size]
@@ -312,11 +327,11 @@ class AddressSpace:
         """A copy of the TA's bytes; TeeError(TEE_ERROR_ACCESS_DENIED) when it may not read them all."""
         if not size:
             return b""
-        if self.check_access_rights(flags, va, size):
-            raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot read 0x{size:x} bytes at 0x{va:x}")
-        view = self.view(va, size)
+        view = self._view(va, size, flags)
         if view is not None:
             return bytes(view)
+        if self.check_access_rights(flags, va, size):
+            raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot read 0x{size:x} bytes at 0x{va:x}")
         parts = []
         end = va + size
         while va < end:
@@ -333,6 +348,10 @@ class AddressSpace:
         size = len(data)
         if not size:
             return
+        view = self._view(va, size, flags)
+        if view is not None:
+            view[:] = data
+            return
         if self.check_access_rights(flags, va, size):
             raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot write 0x{size:x} bytes at 0x{va:x}")
         at = 0
@@ -344,6 +363,33 @@ class AddressSpace:
             r.region.view[start : start + take] = data[at : at + take]
             at += take
 
+    def source(self, va: int, size: int) -> "memoryview | bytes":
+        """What the TA shows a system call, uncopied where one region holds it all; TEE_ERROR_ACCESS_DENIED.
+
+        For data that is moved, not decided on: others may change it at any time.
+        """
+        if not size:
+            return b""
+        return self.view(va, size) or self.copy_from_user(va, size)
+
+    def target(self, va: int, size: int) -> "memoryview | Scattered":
+        """Where a system call may put up to ``size`` bytes, by ``target[:n] = data``; TEE_ERROR_ACCESS_DENIED."""
+        view = self.view(va, size, write=True)
+        if view is None:
+            if self.check_access_rights(_READ_ANY | _WRITE_ANY, va, size):
+                raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot write 0x{size:x} bytes at 0x{va:x}")
+            return Scattered(self, va)
+        return view
+
+    def get_user_u64(self, va: int) -> int:
+        """TEE_ERROR_ACCESS_DENIED where there is none."""
+        value: int = _U64.unpack(self.source(va, 8))[0]
+        return value
+
+    def put_user_u64(self, va: int, value: int) -> None:
+        """TEE_ERROR_ACCESS_DENIED where it cannot be put."""
+        self.target(va, 8)[:8] = _U64.pack(value)
+
     def copy_from_user_private(self, va: int, size: int) -> bytes:
         """As ``copy_from_user``, but only memory of the TA's own."""
         return self.copy_from_user(va, size, gp.TEE_MEMORY_ACCESS_READ)
@@ -353,10 +399,18 @@ class AddressSpace:
         self.copy_to_user(va, data, gp.TEE_MEMORY_ACCESS_WRITE)
 
 
+class Scattered:
+    """Bytes of a TA that lie in several regions, as the target of one assignment from the first byte on."""
+
+    def __init__(self, space: AddressSpace, va: int) -> None:
+        self._space, self._va = space, va
+
+    def __setitem__(self, first: slice, data: bytes) -> None:
+        self._space.copy_to_user(self._va, data)
+
+
 def _allows(r: VmRegion, flags: int) -> bool:
-    if flags & gp.TEE_MEMORY_ACCESS_WRITE and not r.prot & Prot.W:
-        return False
-    if flags & gp.TEE_MEMORY_ACCESS_READ and not r.prot & Prot.R:
+    if flags & _READ_WRITE & ~r.rights:
         return False
     if flags & TEE_MEMORY_ACCESS_NONSECURE and r.region.secure:
         return False

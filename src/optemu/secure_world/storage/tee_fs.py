@@ -33,13 +33,25 @@ class Files(Protocol):
 
 
 class RpmbFrames(Protocol):
-    """The replay protected memory block of the normal world's storage device, as it is: frames there, frames back."""
+    """The replay protected memory block of the normal world's storage device, as it is: frames there, frames back.
+
+    There are two roads to it, the kernel's driver and tee-supplicant, and nothing they say is to be believed.
+    """
+
+    def probe_reset(self) -> None:
+        """Begin again with the kernel's first device; TEE_ERROR_NOT_SUPPORTED when the kernel has no such road."""
+
+    def probe_next(self) -> bytes:
+        """struct rpmb_dev_info of the kernel's next device; TEE_ERROR_ITEM_NOT_FOUND after the last."""
 
     def dev_info(self) -> bytes:
-        """struct rpmb_dev_info; TEE_ERROR_ITEM_NOT_FOUND when there is no such device."""
+        """struct rpmb_dev_info of tee-supplicant's device; TEE_ERROR_ITEM_NOT_FOUND when there is none."""
 
-    def data_request(self, frames: bytes, response_frames: int) -> bytes:
-        """What the device answers to ``frames``, ``response_frames`` frames of 512 octets at most."""
+    def data_request(self, frames: bytes, response_frames: int, kernel: bool) -> bytes:
+        """What the device answers to ``frames``: ``response_frames`` frames of 512 octets.
+
+        Through the ``kernel``, to the device that ``probe_next`` gave last; else through tee-supplicant.
+        """
 
 
 class Ree(Protocol):
@@ -75,7 +87,10 @@ class FileHandle:
 
 
 class FileOperations(ABC):
-    """struct tee_file_operations. ``ree`` serves this one call."""
+    """struct tee_file_operations. ``ree`` serves this one call.
+
+    One call at a time: who calls holds one mutex for all file systems, as one may be the root of trust of another.
+    """
 
     @abstractmethod
     def open(self, ree: Ree, po: Pobj) -> tuple[int, FileHandle]:

@@ -1,0 +1,60 @@
+"""Trusted storage as a whole: which file system has which storage id, and what is open. Mirrors core/tee/tee_fs.h."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from optemu.abi import obj as abi
+from optemu.secure_world.core.ree import ThreadRee
+from optemu.secure_world.core.sync import Mutex
+from optemu.secure_world.core.tee_obj import TeeObj
+from optemu.secure_world.core.thread import Thread
+from optemu.secure_world.storage.pobj import Pobjs, is_shared
+from optemu.secure_world.storage.tee_fs import FileOperations, Pobj
+
+
+class Storage:
+    """The file systems, REE and RPMB as far as they are there; one secure thread at a time is in them."""
+
+    def __init__(self, ree_fs: FileOperations | None, rpmb_fs: FileOperations | None) -> None:
+        self.pobjs = Pobjs()
+        self._fops = {abi.TEE_STORAGE_PRIVATE: ree_fs or rpmb_fs}
+        if ree_fs is not None:
+            self._fops[abi.TEE_STORAGE_PRIVATE_REE] = ree_fs
+        if rpmb_fs is not None:
+            self._fops[abi.TEE_STORAGE_PRIVATE_RPMB] = rpmb_fs
+        # One for both file systems: the REE file system stands on the other when its root is in RPMB.
+        self._mutex = Mutex()
+        self._usage_mutex = Mutex()
+
+    def file_ops(self, storage_id: int) -> FileOperations | None:
+        """tee_svc_storage_file_ops."""
+        return self._fops.get(storage_id & 0xFFFFFFFF)
+
+    def ree(self, thread: Thread) -> ThreadRee:
+        """For ``with``: the normal world, and the file systems for ``thread`` alone."""
+        return ThreadRee(thread, self._mutex)
+
+    @contextmanager
+    def usage_lock(self, thread: Thread, po: Pobj) -> Iterator[None]:
+        """tee_pobj_lock_usage: nobody else changes ``po.usage``, nor what the file says of it."""
+        if not is_shared(po):
+            yield
+            return
+        self._usage_mutex.lock(thread)
+        try:
+            yield
+        finally:
+            self._usage_mutex.unlock(thread)
+
+    def close(self, thread: Thread, o: TeeObj) -> None:
+        """The persistent half of tee_obj_close: file and pobj of ``o``, which may have neither."""
+        po, fh = o.pobj, o.fh
+        o.pobj = o.fh = None
+        if po is None:
+            return
+        try:
+            if fh is not None:
+                with self.ree(thread) as ree:
+                    po.fops.close(ree, fh)
+        finally:
+            self.pobjs.release(po)
