@@ -234,7 +234,13 @@ def _check_answer(last: Fields, msg_type: int) -> None:
 
 
 def _verify(
-    answer: list[bytes], key: bytes, msg_type: int, *, block: int | None = None, counter: int | None = None, nonce: bytes = b""
+    answer: list[bytes],
+    key: bytes,
+    msg_type: int,
+    *,
+    block: int | None = None,
+    counter: int | None = None,
+    nonce: bytes = b"",
 ) -> Fields:
     """tee_rpmb_resp_unpack_verify: the fields of an answer that is the device's, and to this request."""
     last = _fields(answer[-1])
