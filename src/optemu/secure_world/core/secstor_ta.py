@@ -41,7 +41,8 @@ class TaRecords:
             if installed is not None and installed > image.ta_version:
                 raise TeeError(
                     gp.TEE_ERROR_ACCESS_CONFLICT,
-                    f"TA {gp.uuid_str(image.uuid)} is of version {image.ta_version}, and version {installed} is installed",
+                    f"TA {gp.uuid_str(image.uuid)} is of version {image.ta_version}, "
+                    f"and version {installed} is installed",
                 )
             self._tadb.install(ree, image.uuid, image.ta_version, image.payload)
 

@@ -84,7 +84,7 @@ class Tee:
         return (_DONE, r0, r1, r2, r3, *_REST)
 
     def verify(self, image: bytes, uuid: bytes | None) -> SignedImage:
-        """The signed image ``image`` is, with ``uuid`` that TA's; TeeError, most often TEE_ERROR_SECURITY, says what is wrong with it."""
+        """The signed image ``image`` is, with ``uuid`` one of that TA; TeeError, most often TEE_ERROR_SECURITY."""
         trace = self.trace
         if trace.on:
             trace.enter(points.VERIFY, len(image))

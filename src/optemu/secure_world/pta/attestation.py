@@ -14,7 +14,13 @@ from optemu.abi.obj import TEE_STORAGE_PRIVATE
 from optemu.board.measurement import core_code
 from optemu.errors import TeeError
 from optemu.secure_world.core.param import param_types
-from optemu.secure_world.core.pseudo_ta import PseudoTa, PtaCall, PtaCommand, PtaMemref
+from optemu.secure_world.core.pseudo_ta import (
+    PTA_DEFAULT_FLAGS,
+    PseudoTa,
+    PtaCall,
+    PtaCommand,
+    PtaMemref,
+)
 from optemu.secure_world.core.ta_store import open_bin
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.vm import AddressSpace
@@ -46,6 +52,7 @@ class AttestationPta(PseudoTa):
 
     uuid = gp.uuid_octets("39800861-182a-4720-9b67-2bcd622bc0b5")
     name = "attestation.pta"
+    flags = PTA_DEFAULT_FLAGS
     unknown_command = gp.TEE_ERROR_BAD_PARAMETERS
 
     def __init__(self, tee: "Tee") -> None:

@@ -3,7 +3,7 @@
 from optemu.abi import gp, shdr
 from optemu.errors import TeeError
 from optemu.secure_world.core.param import param_types
-from optemu.secure_world.core.pseudo_ta import PseudoTa, PtaCall, PtaCommand
+from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand
 
 PTA_SECSTOR_TA_MGMT_BOOTSTRAP = 0
 
@@ -24,6 +24,7 @@ class SecstorTaMgmtPta(PseudoTa):
 
     uuid = gp.uuid_octets("6e256cba-fc4d-4941-ad09-2ca1860342dd")
     name = "secstor_ta_mgmt"
+    flags = PTA_DEFAULT_FLAGS
     commands = (
         PtaCommand(PTA_SECSTOR_TA_MGMT_BOOTSTRAP, "BOOTSTRAP", param_types(gp.TEE_PARAM_TYPE_MEMREF_INPUT), _bootstrap),
     )
