@@ -22,6 +22,8 @@ from optemu.secure_world.core.tee_time import TeeTime
 from optemu.secure_world.core.thread import Registers, Thread, Threads
 from optemu.secure_world.crypto.signed_header import SignedImage, TrustStore, load_trusted_key, verify_image
 from optemu.secure_world.crypto.ta_enc import OtpKeys
+from optemu.secure_world.storage.key_manager import KeyManager
+from optemu.secure_world.storage.ree_fs import ReeFs
 from optemu.secure_world.syscalls.table import SyscallTable
 
 log = logging.getLogger("optemu.core")
@@ -42,7 +44,7 @@ class Tee:
         self.shm = ShmRegistry(board.memory)
         self.notif = Notif()
         self.time = TeeTime(board)
-        self.storage = Storage(None, None)
+        self.storage = Storage(ReeFs(KeyManager(board.config.huk), board.entropy), None)
         self.syscalls = SyscallTable(self)
         self.open_sessions = SessionList()
         """Sessions opened from the normal world."""
