@@ -47,12 +47,14 @@ class Curve:
         """``k`` times ``point``, which need not be on the curve."""
         return self._affine(self._multiply(k, point))
 
-    def multiply_base(self, k: int) -> Point:
-        """``k`` times the base point; 0 < ``k`` < n."""
+    def multiply_base(self, k: int) -> tuple[int, int]:
+        """``k`` times the base point; 0 < ``k`` < n, so it is never at infinity."""
         if self.native:
             public = ec.derive_private_key(k, self.native).public_key().public_numbers()
             return public.x, public.y
-        return self.multiply(k, self.base)
+        point = self.multiply(k, self.base)
+        assert point
+        return point
 
     def multiply_add(self, k: int, first: Point, m: int, second: Point) -> Point:
         """``k`` times ``first`` + ``m`` times ``second``."""

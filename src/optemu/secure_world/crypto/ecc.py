@@ -92,13 +92,16 @@ def generate(object_type: int, size_bits: int, params: Attrs, rng: Rng) -> dict[
     curve = _curve(object_type, params)
     if size_bits != curve.bits:
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"a key on {curve.name} has {curve.bits} bits, not {size_bits}")
-    d = random_below(curve.n, rng)
-    point = curve.multiply_base(d)
-    assert point
+    if curve.native and not rng.repeatable:
+        native = ec.generate_private_key(curve.native).private_numbers()
+        d, x, y = native.private_value, native.public_numbers.x, native.public_numbers.y
+    else:
+        d = random_below(curve.n, rng)
+        x, y = curve.multiply_base(d)
     return {
         cryp.TEE_ATTR_ECC_PRIVATE_VALUE: octets_of(d),
-        cryp.TEE_ATTR_ECC_PUBLIC_VALUE_X: octets_of(point[0]),
-        cryp.TEE_ATTR_ECC_PUBLIC_VALUE_Y: octets_of(point[1]),
+        cryp.TEE_ATTR_ECC_PUBLIC_VALUE_X: octets_of(x),
+        cryp.TEE_ATTR_ECC_PUBLIC_VALUE_Y: octets_of(y),
     }
 
 
@@ -126,8 +129,7 @@ def _sign(key: EcKey, e: int, rng: Rng) -> tuple[int, int]:
     n = key.curve.n
     for _ in range(_MAX_TRIES):
         k = random_below(n, rng)
-        point = key.curve.multiply_base(k)
-        r = point[0] % n if point else 0
+        r = key.curve.multiply_base(k)[0] % n
         s = inverse(k, n) * (e + key.d * r) % n
         if r and s:
             return r, s

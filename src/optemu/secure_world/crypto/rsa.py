@@ -12,7 +12,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric.utils import NoDigestInfo, Prehashed
 
 from optemu.abi import cryp, gp
 from optemu.errors import TeeError
@@ -53,7 +53,7 @@ class RsaKey:
     @cached_property
     def native_public(self) -> rsa.RSAPublicKey | None:
         """OpenSSL's key; None when it would refuse the numbers."""
-        if self.n.bit_length() not in _NATIVE_BITS or self.e >= _NATIVE_EXPONENT:
+        if not self.n & 1 or self.n.bit_length() not in _NATIVE_BITS or self.e >= _NATIVE_EXPONENT:
             return None
         try:
             return rsa.RSAPublicNumbers(self.e, self.n).public_key()
@@ -215,7 +215,7 @@ def rsaes_decrypt(algo: int, key: RsaKey, label: bytes, mgf_algo: int, src: byte
 
 def _oaep_hashes(algo: int, mgf_algo: int) -> tuple[int, int]:
     hash_algo = _HASH | algo >> 20 & 0xF
-    if algo & 0xF00FFFFF not in (0x60000230, 0xF0000230) or not pkcs1.has_digest_info(hash_algo):
+    if algo & 0xF00FFFFF not in (0x60010230, 0xF0010230) or not pkcs1.has_digest_info(hash_algo):
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"no encryption with RSA: {algo:#x}")
     if mgf_algo and not pkcs1.has_digest_info(mgf_algo):
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"no digest for OAEP's mask: {mgf_algo:#x}")
@@ -244,10 +244,13 @@ def rsassa_sign(algo: int, key: RsaKey, salt_len: int, msg: bytes, rng: Rng) -> 
     """TEE_ALG_RSASSA_* of the digest ``msg``; as many octets as the modulus. All errors: TEE_ERROR_BAD_PARAMETERS."""
     hash_algo = _signature_hash(algo, msg)
     pss = _is_pss(algo)
-    if hash_algo and key.native_private and not (pss and rng.repeatable):
+    if pss:
+        pkcs1.check_pss_size(hash_algo, key.n.bit_length(), salt_len)
+    if key.native_private and not (pss and rng.repeatable):
         native = padding.PSS(padding.MGF1(library_hash(hash_algo)), salt_len) if pss else padding.PKCS1v15()
+        hashed = Prehashed(library_hash(hash_algo)) if hash_algo else NoDigestInfo()
         try:
-            return key.native_private.sign(msg, native, Prehashed(library_hash(hash_algo)))
+            return key.native_private.sign(msg, native, hashed)
         except ValueError:
             raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"does not fit a modulus of {key.size} octets") from None
     if pss:
@@ -284,6 +287,8 @@ def _native_verify(key: rsa.RSAPublicKey, hash_algo: int, salt_len: int | None, 
     """``salt_len`` None: PKCS #1 v1.5. ValueError is what does not fit the modulus."""
     try:
         if salt_len is not None:
+            if not 0 <= salt_len <= len(sig):
+                raise _invalid()
             mask = padding.MGF1(library_hash(hash_algo))
             key.verify(sig, msg, padding.PSS(mask, salt_len), Prehashed(library_hash(hash_algo)))
         elif key.recover_data_from_signature(sig, padding.PKCS1v15(), None) not in _payloads(hash_algo, msg):
