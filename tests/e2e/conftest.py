@@ -17,7 +17,7 @@ HELLO = ROOT / "examples" / "hello_world"
 TAS = Path(__file__).parent / "tas"
 sys.path.insert(0, str(TAS.parent))
 
-from tas.constants import PROBE_ARM_UUID, PROBE_UUID  # noqa: E402
+from tas.constants import CRYPT_ARM_UUID, PROBE_ARM_UUID, PROBE_UUID  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +25,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every TA, and the client of hello_world."""
     out = tmp_path_factory.mktemp("tas")
     sdk.build(HELLO, sdk.Options(out=out, libc=sdk.default_libc()))
-    for project in ("probe", "quiet", "relay", "single", "guard"):
+    for project in ("probe", "quiet", "relay", "single", "guard", "crypt"):
         sdk.build(TAS / project, sdk.Options(out=out, host=False))
-    sdk.build(TAS / "probe", sdk.Options(out=out / "arm", host=False, target=ARM))
-    (out / "arm" / f"{PROBE_ARM_UUID}.ta").rename(out / f"{PROBE_ARM_UUID}.ta")
+    for project, uuid in (("probe", PROBE_ARM_UUID), ("crypt", CRYPT_ARM_UUID)):
+        sdk.build(TAS / project, sdk.Options(out=out / "arm", host=False, target=ARM))
+        (out / "arm" / f"{uuid}.ta").rename(out / f"{uuid}.ta")
     return out
 
 
