@@ -82,7 +82,13 @@ class Tee:
         self.words: tuple[int, ...] = ()
 
     def _call(
-        self, name: str, *words: int, src: Octets = None, dst: Octets = None, tag: Octets = None, attrs: Sequence[Attr] = ()
+        self,
+        name: str,
+        *words: int,
+        src: Octets = None,
+        dst: Octets = None,
+        tag: Octets = None,
+        attrs: Sequence[Attr] = (),
     ) -> tuple[TempMemref, TempMemref]:
         filled = [w & (2**64 - 1) for w in words] + [0] * (7 - len(words)) + [len(attrs)]
         request = TempMemref.inout(bytearray(_WORDS.pack(*filled) + pack(attrs)))
@@ -235,7 +241,9 @@ class Tee:
     def TEE_AsymmetricSignDigest(self, op: int, digest: Octets, attrs: Sequence[Attr] = (), room: int = _ROOM) -> bytes:
         return self._out("TEE_AsymmetricSignDigest", op, src=digest, attrs=attrs, room=room)
 
-    def TEE_AsymmetricVerifyDigest(self, op: int, digest: Octets, signature: Octets, attrs: Sequence[Attr] = ()) -> None:
+    def TEE_AsymmetricVerifyDigest(
+        self, op: int, digest: Octets, signature: Octets, attrs: Sequence[Attr] = ()
+    ) -> None:
         self._call("TEE_AsymmetricVerifyDigest", op, src=digest, dst=signature, attrs=attrs)
 
     def TEE_DeriveKey(self, op: int, attrs: Sequence[Attr], obj: int) -> None:
