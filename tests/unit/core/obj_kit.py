@@ -4,7 +4,7 @@ import struct
 from types import SimpleNamespace
 from typing import Any
 
-from core_fakes import PAGE, A, FakeCpu, new_tee, shared
+from core_fakes import PAGE, A, FakeCpu, FakeThread, Threads, new_tee, shared
 
 from optemu.abi import cryp, gp
 from optemu.abi import syscalls as scn
@@ -40,7 +40,7 @@ class ObjRoom:
         self.space.map(DATA, data, 0, PAGES * PAGE, Prot.R | Prot.W, "data")
         self.ta = UserTaCtx(self.tee, A)
         self.ta.instance = SimpleNamespace(space=self.space)  # type: ignore[assignment]
-        self.thread: Any = SimpleNamespace()
+        self.thread: Any = FakeThread(Threads())
         self.ta.thread = self.thread
 
     def share(self, size: int = PAGE) -> int:
@@ -112,7 +112,7 @@ class ObjRoom:
         return ret, struct.unpack("<Q", self.get(OUT, 8))[0]
 
     def attr(self, handle: int, attr_id: int) -> bytes:
-        ret, size = self.get_attr(handle, attr_id)
+        ret, size = self.get_attr(handle, attr_id, 8 if attr_id & cryp.TEE_ATTR_FLAG_VALUE else PAGE)
         assert ret == OK
         return self.get(VALUES, size)
 

@@ -14,6 +14,7 @@ from optemu.secure_world.core.ldelf_loader import UserTas
 from optemu.secure_world.core.mobj import ShmRegistry
 from optemu.secure_world.core.notif import Notif
 from optemu.secure_world.core.pseudo_ta import PseudoTa, PseudoTas, registered
+from optemu.secure_world.core.secstor_ta import TaRecords
 from optemu.secure_world.core.session import SessionList
 from optemu.secure_world.core.storage import Storage
 from optemu.secure_world.core.ta_store import early_tas
@@ -22,6 +23,8 @@ from optemu.secure_world.core.tee_time import TeeTime
 from optemu.secure_world.core.thread import Registers, Thread, Threads
 from optemu.secure_world.crypto.signed_header import SignedImage, TrustStore, load_trusted_key, verify_image
 from optemu.secure_world.crypto.ta_enc import OtpKeys
+from optemu.secure_world.storage.key_manager import KeyManager
+from optemu.secure_world.storage.ree_fs import ReeFs
 from optemu.secure_world.syscalls.table import SyscallTable
 
 log = logging.getLogger("optemu.core")
@@ -42,7 +45,8 @@ class Tee:
         self.shm = ShmRegistry(board.memory)
         self.notif = Notif()
         self.time = TeeTime(board)
-        self.storage = Storage(None, None)
+        self.storage = Storage(ReeFs(KeyManager(board.config.huk), board.entropy), None)
+        self.ta_records = TaRecords(self)
         self.syscalls = SyscallTable(self)
         self.open_sessions = SessionList()
         """Sessions opened from the normal world."""
@@ -79,8 +83,8 @@ class Tee:
             trace.exit(points.FAST_SMC, r0)
         return (_DONE, r0, r1, r2, r3, *_REST)
 
-    def verify(self, image: bytes, uuid: bytes) -> SignedImage:
-        """The signed image ``image`` is; TeeError, most often TEE_ERROR_SECURITY, says what is wrong with it."""
+    def verify(self, image: bytes, uuid: bytes | None) -> SignedImage:
+        """The signed image ``image`` is, with ``uuid`` one of that TA; TeeError, most often TEE_ERROR_SECURITY."""
         trace = self.trace
         if trace.on:
             trace.enter(points.VERIFY, len(image))

@@ -51,6 +51,11 @@ def byte_length(value: int) -> int:
     return (value.bit_length() + 7) // 8
 
 
+def xor(a: bytes, b: bytes) -> bytes:
+    """Octets of the same number each."""
+    return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(len(a), "big")
+
+
 def random_below(limit: int, rng: Rng) -> int:
     """One of 1 .. ``limit`` - 1, each as probable. Mirrors rand_bn_upto()."""
     bits = limit.bit_length()

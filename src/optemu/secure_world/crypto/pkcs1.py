@@ -10,6 +10,7 @@ from typing import Final
 from optemu.abi import cryp, gp
 from optemu.errors import TeeError
 from optemu.secure_world.crypto.hash import digest, digest_size
+from optemu.secure_world.crypto.number import xor
 from optemu.secure_world.crypto.provider import Rng
 
 _OIDS: Final = {
@@ -43,10 +44,6 @@ def has_digest_info(hash_algo: int) -> bool:
 
 def _bad(message: str) -> TeeError:
     return TeeError(gp.TEE_ERROR_BAD_PARAMETERS, message)
-
-
-def _xor(a: bytes, b: bytes) -> bytes:
-    return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(len(a), "big")
 
 
 def mgf1(hash_algo: int, seed: bytes, size: int) -> bytes:
@@ -95,8 +92,8 @@ def oaep_encode(hash_algo: int, mgf_algo: int, label: bytes, message: bytes, siz
     zeros = bytes(size - len(message) - 2 * h_len - 2)
     block = digest(hash_algo, label) + zeros + b"\1" + message
     seed = rng.read(h_len)
-    masked = _xor(block, mgf1(mgf_algo, seed, len(block)))
-    return b"\0" + _xor(seed, mgf1(mgf_algo, masked, h_len)) + masked
+    masked = xor(block, mgf1(mgf_algo, seed, len(block)))
+    return b"\0" + xor(seed, mgf1(mgf_algo, masked, h_len)) + masked
 
 
 def check_oaep_size(hash_algo: int, size: int) -> int:
@@ -110,8 +107,8 @@ def check_oaep_size(hash_algo: int, size: int) -> int:
 def oaep_decode(hash_algo: int, mgf_algo: int, label: bytes, padded: bytes) -> bytes:
     h_len = check_oaep_size(hash_algo, len(padded))
     masked = padded[1 + h_len :]
-    seed = _xor(padded[1 : 1 + h_len], mgf1(mgf_algo, masked, h_len))
-    block = _xor(masked, mgf1(mgf_algo, seed, len(masked)))
+    seed = xor(padded[1 : 1 + h_len], mgf1(mgf_algo, masked, h_len))
+    block = xor(masked, mgf1(mgf_algo, seed, len(masked)))
     rest = block[h_len:].lstrip(b"\0")
     good = compare_digest(block[:h_len], digest(hash_algo, label))
     if not good or padded[0] or rest[:1] != b"\1":
@@ -126,7 +123,7 @@ def _pss_hash(hash_algo: int, value: bytes, salt: bytes) -> bytes:
     return digest(hash_algo, bytes(8) + value + salt)
 
 
-def _check_pss_size(hash_algo: int, bits: int, salt_len: int) -> tuple[int, int]:
+def check_pss_size(hash_algo: int, bits: int, salt_len: int) -> tuple[int, int]:
     """Octets of the digest and of the encoding, which is one bit shorter than a modulus of ``bits``."""
     h_len, size = digest_size(hash_algo), (bits + 6) // 8
     if salt_len < 0 or size < h_len + salt_len + 2:
@@ -136,24 +133,24 @@ def _check_pss_size(hash_algo: int, bits: int, salt_len: int) -> tuple[int, int]
 
 def pss_encode(hash_algo: int, value: bytes, salt_len: int, bits: int, rng: Rng) -> bytes:
     """The digest ``value`` encoded for a modulus of ``bits`` bits."""
-    h_len, size = _check_pss_size(hash_algo, bits, salt_len)
+    h_len, size = check_pss_size(hash_algo, bits, salt_len)
     salt = rng.read(salt_len) if salt_len else b""
     hashed = _pss_hash(hash_algo, value, salt)
     block = bytes(size - salt_len - h_len - 2) + b"\1" + salt
-    masked = bytearray(_xor(block, mgf1(hash_algo, hashed, len(block))))
+    masked = bytearray(xor(block, mgf1(hash_algo, hashed, len(block))))
     masked[0] &= 0xFF >> (8 * size - bits + 1)
     return bytes(masked) + hashed + b"\xbc"
 
 
 def pss_verify(hash_algo: int, value: bytes, salt_len: int, bits: int, padded: bytes) -> None:
     """``padded`` is as long as the modulus. Returns when it encodes ``value`` with a salt of that length."""
-    h_len, size = _check_pss_size(hash_algo, bits, salt_len)
+    h_len, size = check_pss_size(hash_algo, bits, salt_len)
     surplus, padded = padded[:-size], padded[-size:]
     spare = 0xFF >> (8 * size - bits + 1)
     if any(surplus) or padded[-1] != 0xBC or padded[0] & ~spare:
         raise _bad("no PSS padding")
     masked, hashed = padded[: -h_len - 1], padded[-h_len - 1 : -1]
-    block = bytearray(_xor(masked, mgf1(hash_algo, hashed, len(masked))))
+    block = bytearray(xor(masked, mgf1(hash_algo, hashed, len(masked))))
     block[0] &= spare
     start = len(block) - salt_len
     if any(block[: start - 1]) or block[start - 1] != 1:

@@ -13,7 +13,7 @@ from optemu.secure_world.crypto.curve import SM2
 from optemu.secure_world.crypto.ecc import EcKey
 from optemu.secure_world.crypto.hash import digest
 from optemu.secure_world.crypto.kdf import sm2_kdf
-from optemu.secure_world.crypto.number import int_of, inverse, random_below
+from optemu.secure_world.crypto.number import int_of, inverse, random_below, xor
 from optemu.secure_world.crypto.provider import Rng
 
 _SIZE: Final = 32
@@ -71,14 +71,23 @@ def dsa_verify(key: EcKey, msg: bytes, sig: bytes) -> None:
 
 
 def pke_encrypt(key: EcKey, src: bytes, rng: Rng) -> bytes:
-    """C1 (an uncompressed point), C2 (as long as ``src``), C3 (SM3): 97 octets more than ``src``."""
+    """C1 (an uncompressed point), C2 (as long as ``src``), C3 (SM3): 97 octets more than ``src``.
+
+    A mask of zeros, which one octet gets once in 256 times, makes upstream fail; here, as in the standard, it is drawn
+    anew. Nothing at all cannot be encrypted: TEE_ERROR_CIPHERTEXT_INVALID.
+    """
     _check_curve(key)
-    k = random_below(_N, rng)
-    c1, common = SM2.multiply_base(k), SM2.multiply(k, key.point)
-    if not common:
-        raise TeeError(gp.TEE_ERROR_BAD_STATE, "the common point is at infinity")
-    x2, y2 = _bytes(common[0]), _bytes(common[1])
-    return b"\4" + _bytes(c1[0]) + _bytes(c1[1]) + _masked(x2 + y2, src) + _sm3(x2, src, y2)
+    for _ in range(_MAX_TRIES if src else 0):
+        k = random_below(_N, rng)
+        common = SM2.multiply(k, key.point)
+        if not common:
+            raise TeeError(gp.TEE_ERROR_BAD_STATE, "the common point is at infinity")
+        x2, y2 = _bytes(common[0]), _bytes(common[1])
+        mask = sm2_kdf(x2 + y2, len(src))
+        if any(mask):
+            x1, y1 = SM2.multiply_base(k)
+            return b"\4" + _bytes(x1) + _bytes(y1) + xor(src, mask) + _sm3(x2, src, y2)
+    raise TeeError(gp.TEE_ERROR_CIPHERTEXT_INVALID, "nothing to encrypt")
 
 
 def pke_decrypt(key: EcKey, src: bytes) -> bytes:
@@ -92,8 +101,9 @@ def pke_decrypt(key: EcKey, src: bytes) -> bytes:
     if len(src) <= 3 * _SIZE + 1:
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"{len(src)} octets are too few for a ciphertext of SM2")
     x2, y2 = _bytes(common[0]), _bytes(common[1])
-    message = _masked(x2 + y2, c2)
-    if not compare_digest(_sm3(x2, message, y2), c3):
+    mask = sm2_kdf(x2 + y2, len(c2))
+    message = xor(c2, mask)
+    if not any(mask) or not compare_digest(_sm3(x2, message, y2), c3):
         raise TeeError(gp.TEE_ERROR_CIPHERTEXT_INVALID)
     return message
 
@@ -105,13 +115,6 @@ def _c1(src: bytes) -> tuple[int, int]:
     if src[:1] != b"\4" or len(src) < 2 * _SIZE + 1 or not SM2.contains(x, y):
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, "C1 is no point of the curve")
     return x, y
-
-
-def _masked(secret: bytes, message: bytes) -> bytes:
-    mask = sm2_kdf(secret, len(message))
-    if not any(mask):
-        raise TeeError(gp.TEE_ERROR_CIPHERTEXT_INVALID, "nothing to encrypt, or a mask of zeros")
-    return bytes(a ^ b for a, b in zip(message, mask, strict=True))
 
 
 # --- key exchange --------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from optemu.secure_world.syscalls.cryp_types import (
     KEY_SIZE_BYTES,
     KEYPAIR_OF,
     AttrRow,
-    Flag,
     Kind,
     ObjectType,
     check_key_size,
@@ -135,14 +134,15 @@ def populate_type(ta: "UserTaCtx", o: TeeObj, props: ObjectType, attrs: list[Tee
     for attr in attrs:
         idx = props.index[attr.attr_id]
         row = props.attrs[idx]
-        have_attrs |= 1 << idx
+        bit = 1 << idx
+        have_attrs |= bit
         value = _from_user(space, props, row, attr)
-        if row.flags & Flag.SIZE_INDICATOR:
+        if bit & props.size_indicator:
             object_size = _indicated_size(attr, legacy)
             if object_size > o.max_object_size:
                 raise TeeError(gp.TEE_ERROR_BAD_STATE, f"{object_size} bits, and the object holds {o.max_object_size}")
             _check_indicated(props, object_size)
-        if row.flags & Flag.BIGNUM_MAXBITS and num_bits(value) > o.max_object_size:
+        if bit & props.bignum_maxbits and num_bits(value) > o.max_object_size:
             raise TeeError(gp.TEE_ERROR_BAD_STATE, f"attribute 0x{attr.attr_id:x} has {num_bits(value)} bits")
         values[attr.attr_id] = value
     set_attrs(o, values, have_attrs)

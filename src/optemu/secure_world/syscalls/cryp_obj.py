@@ -44,12 +44,9 @@ def _usage(o: TeeObj) -> int:
 
 def syscall_cryp_obj_get_info(ta: "UserTaCtx", obj: int, info: int) -> int:
     o = ta.objs.of(obj)
-    ta.space.copy_to_user_private(
-        info,
-        UTEE_OBJECT_INFO.pack(
-            o.object_type, o.object_size, o.max_object_size, _usage(o), o.data_size, o.ds_pos, o.handle_flags
-        ),
-    )
+    data_size, data_pos = o.data_size & 0xFFFFFFFF, o.ds_pos & 0xFFFFFFFF
+    fields = o.object_type, o.object_size, o.max_object_size, _usage(o), data_size, data_pos, o.handle_flags
+    ta.space.copy_to_user_private(info, UTEE_OBJECT_INFO.pack(*fields))
     return gp.TEE_SUCCESS
 
 

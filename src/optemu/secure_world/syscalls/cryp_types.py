@@ -62,6 +62,7 @@ class ObjectType:
     __slots__ = (
         "all_attrs",
         "attrs",
+        "bignum_maxbits",
         "generate",
         "heap",
         "index",
@@ -72,6 +73,7 @@ class ObjectType:
         "quanta",
         "required",
         "secret_size",
+        "size_indicator",
     )
 
     def __init__(
@@ -87,6 +89,8 @@ class ObjectType:
         self.populate = _mask(attrs, Flag.REQUIRED), _mask(attrs, Flag.OPTIONAL_GROUP)
         self.generate = _mask(attrs, Flag.GEN_KEY_REQ), _mask(attrs, Flag.GEN_KEY_OPT)
         """Bits of the attributes that must be there, and of those that may."""
+        self.size_indicator = _mask(attrs, Flag.SIZE_INDICATOR)
+        self.bignum_maxbits = _mask(attrs, Flag.BIGNUM_MAXBITS)
         self.required = frozenset(row.attr_id for row in attrs if row.flags & Flag.REQUIRED)
         self.heap = secret + sum(_ROOM.get(row.kind, 0) for row in attrs)
         """Octets that an object takes of the core's heap, whatever its size."""
