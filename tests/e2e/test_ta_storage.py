@@ -139,8 +139,8 @@ def test_what_is_open_is_shared_only_by_consent(tee: Tee, context: Context, cryp
         with pytest.raises(TeeResult) as caught:
             other.TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, b"alone", TEE_DATA_FLAG_ACCESS_READ)
         assert caught.value.code == gp.TEE_ERROR_ACCESS_CONFLICT
-        shared = other.TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, b"with all", TEE_DATA_FLAG_ACCESS_READ | SHARED)
         tee.TEE_WriteObjectData(with_all, b"news")
+        shared = other.TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, b"with all", TEE_DATA_FLAG_ACCESS_READ | SHARED)
         assert other.TEE_ReadObjectData(shared, 4) == b"news"
         tee.TEE_CloseObject(alone)
         other.TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, b"alone", TEE_DATA_FLAG_ACCESS_READ)
