@@ -35,7 +35,7 @@ class Cts(CipherCtx):
     def _decrypt_last(self, data: Buffer) -> bytes:
         short = len(data) % 16 or 16
         view = memoryview(data)
-        head, stolen_from, stump = view[: -16 - short], view[-16 - short : -short], view[-short:]
+        head, stolen_from, stump = view[: -16 - short], bytes(view[-16 - short : -short]), view[-short:]
         # What the last block stole is the end of what the block before it decrypts to.
         stolen = start(self._keyed, modes.ECB(), False).update(stolen_from)[short:]
         plain = self._cbc.update(head, False)
