@@ -10,6 +10,7 @@ UTEE_OBJECT_INFO: Final = struct.Struct("<7I")
 
 # struct tee_svc_storage_head: attribute size, size, maximum size, usage, type, which attributes are set
 TEE_SVC_STORAGE_HEAD: Final = struct.Struct("<6I")
+TEE_SVC_STORAGE_HEAD_USAGE: Final = 12
 
 # --- storage -------------------------------------------------------------------------------------------------
 TEE_STORAGE_PRIVATE: Final = 0x00000001

@@ -22,11 +22,12 @@ void TEE_Panic(TEE_Result panicCode)
 	_utee_panic(panicCode);
 }
 
-/* Panic with a code the API function does not document. */
-static void panic_unless(bool ok, TEE_Result res)
+TEE_Result __utee_documented(TEE_Result res, const TEE_Result *codes)
 {
-	if (!ok)
-		TEE_Panic(res);
+	while (*codes != TEE_SUCCESS && *codes != res)
+		codes++;
+	panic_unless(*codes == res, res);
+	return res;
 }
 
 /* --- annotation checks --- */

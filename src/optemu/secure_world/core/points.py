@@ -123,6 +123,13 @@ EARLY_TA_OPEN = _store(
     where="core/ta_store.py early_ta_open",
     upstream="core/kernel/early_ta.c",
 )
+SECSTOR_TA_OPEN = _store(
+    "secstor_ta_open",
+    args="uuid:uuid",
+    result=f"{_RET} size:size",
+    where="core/ta_store.py secstor_ta_open",
+    upstream="core/kernel/secstor_ta.c",
+)
 STORE_OPEN = _store(
     "ree_fs_ta_open",
     args="uuid:uuid",

@@ -1,4 +1,5 @@
-"""Where TAs and their libraries come from. Mirrors core/kernel/ts_store.h, early_ta.c and ree_fs_ta.c (buffered).
+"""Where TAs and their libraries come from. Mirrors core/kernel/ts_store.h, early_ta.c, secstor_ta.c and ree_fs_ta.c
+(buffered).
 
 An image from the normal world is asked for in two steps, its size first and then its bytes into shared memory; it is
 copied into secure memory before anything is looked at, and every decision is made on that copy.
@@ -80,10 +81,19 @@ def early_ta_open(tee: "Tee", thread: Thread, uuid: bytes) -> TaBinary:
     return ta
 
 
+def secstor_ta_open(tee: "Tee", thread: Thread, uuid: bytes) -> TaBinary:
+    """A TA that was installed in secure storage."""
+    ta = tee.ta_records.open(thread, uuid)
+    if tee.trace.on:
+        tee.trace.enter(points.SECSTOR_TA_OPEN, uuid)
+        tee.trace.exit(points.SECSTOR_TA_OPEN, gp.TEE_SUCCESS, len(ta.payload))
+    return TaBinary(ta.tag, ta.payload)
+
+
 def ree_fs_ta_open(tee: "Tee", thread: Thread, uuid: bytes) -> TaBinary:
     """From the normal world's file system, and believed."""
     signed = tee.verify(_ree_fs_image(tee, thread, uuid), uuid)
-    # Here check_update_version() will compare the signed versions with those in secure storage.
+    tee.ta_records.check_update_versions(thread, signed)
     return TaBinary(signed.hash, signed.payload)
 
 
@@ -112,9 +122,10 @@ class TaStore:
     open: Callable[["Tee", Thread, bytes], TaBinary]
 
 
-# Upstream's REGISTER_TA_STORE; its third, "Secure Storage TA" with priority 4, needs secure storage.
+# Upstream's REGISTER_TA_STORE.
 TA_STORES: Final = (
     TaStore(2, "early TA", early_ta_open),
+    TaStore(4, "Secure Storage TA", secstor_ta_open),
     TaStore(9, "REE [buffered]", ree_fs_ta_open),
 )
 _LOOK_ON: Final = (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_STORAGE_NOT_AVAILABLE)

@@ -14,6 +14,7 @@ from optemu.secure_world.core.ldelf_loader import UserTas
 from optemu.secure_world.core.mobj import ShmRegistry
 from optemu.secure_world.core.notif import Notif
 from optemu.secure_world.core.pseudo_ta import PseudoTa, PseudoTas, registered
+from optemu.secure_world.core.secstor_ta import TaRecords
 from optemu.secure_world.core.session import SessionList
 from optemu.secure_world.core.storage import Storage
 from optemu.secure_world.core.ta_store import early_tas
@@ -22,6 +23,11 @@ from optemu.secure_world.core.tee_time import TeeTime
 from optemu.secure_world.core.thread import Registers, Thread, Threads
 from optemu.secure_world.crypto.signed_header import SignedImage, TrustStore, load_trusted_key, verify_image
 from optemu.secure_world.crypto.ta_enc import OtpKeys
+from optemu.secure_world.storage.key_manager import KeyManager
+from optemu.secure_world.storage.ree_fs import ReeFs
+from optemu.secure_world.storage.rpmb import Rpmb
+from optemu.secure_world.storage.rpmb_fs import RpmbFs
+from optemu.secure_world.storage.rpmb_root import RpmbRoot
 from optemu.secure_world.syscalls.table import SyscallTable
 
 log = logging.getLogger("optemu.core")
@@ -42,7 +48,8 @@ class Tee:
         self.shm = ShmRegistry(board.memory)
         self.notif = Notif()
         self.time = TeeTime(board)
-        self.storage = Storage(None, None)
+        self.storage = Storage(*_file_systems(board))
+        self.ta_records = TaRecords(self)
         self.syscalls = SyscallTable(self)
         self.open_sessions = SessionList()
         """Sessions opened from the normal world."""
@@ -79,8 +86,8 @@ class Tee:
             trace.exit(points.FAST_SMC, r0)
         return (_DONE, r0, r1, r2, r3, *_REST)
 
-    def verify(self, image: bytes, uuid: bytes) -> SignedImage:
-        """The signed image ``image`` is; TeeError, most often TEE_ERROR_SECURITY, says what is wrong with it."""
+    def verify(self, image: bytes, uuid: bytes | None) -> SignedImage:
+        """The signed image ``image`` is, with ``uuid`` one of that TA; TeeError, most often TEE_ERROR_SECURITY."""
         trace = self.trace
         if trace.on:
             trace.enter(points.VERIFY, len(image))
@@ -93,3 +100,13 @@ class Tee:
         if trace.on:
             trace.exit(points.VERIFY, 0, signed.key)
         return signed
+
+
+def _file_systems(board: Board) -> tuple[ReeFs, RpmbFs | None]:
+    """CFG_REE_FS, and as configured CFG_RPMB_FS and CFG_REE_FS_INTEGRITY_RPMB."""
+    config = board.config
+    keys = KeyManager(config.huk)
+    if not config.rpmb:
+        return ReeFs(keys, board.entropy), None
+    rpmb_fs = RpmbFs(Rpmb(config.huk, board.entropy, config.rpmb_write_key), keys, board.entropy)
+    return ReeFs(keys, board.entropy, RpmbRoot(rpmb_fs) if config.ree_fs_integrity_rpmb else None), rpmb_fs

@@ -23,6 +23,7 @@ from optemu.secure_world.core.ta_image import (
     STACK_TOP,
     TaInstance,
 )
+from optemu.secure_world.core.tee_cryp_state import CRYP_STATES_MAX, TeeCrypState
 from optemu.secure_world.core.tee_obj import Handles, TeeObjs, tee_obj_close_all
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.cpu import Stop
@@ -57,6 +58,7 @@ class UserTaCtx(TaCtx):
         self.open_sessions = SessionList()
         """Sessions this TA has opened to other TAs."""
         self.objs = TeeObjs()
+        self.cryp_states: Handles[TeeCrypState] = Handles(CRYP_STATES_MAX, "operation")
         self.storage_enums: Handles[StorageEnum] = Handles(STORAGE_ENUMS_MAX, "enumerator")
         self.session: Session | None = None
         """The session being served; None between calls."""
@@ -239,6 +241,7 @@ class UserTaCtx(TaCtx):
     def release_state(self, thread: Thread) -> None:
         """release_utc_state: close what the TA opened and take its memory back."""
         self.tee.manager.close_all(thread, self.open_sessions)
+        self.cryp_states.clear()  # their keys are among the objects
         tee_obj_close_all(self, thread)
         close_all_enum(self.storage_enums, thread)
         instance, self.instance = self.instance, None

@@ -6,7 +6,7 @@ asks it, and the page tables of the engine are written from it.
 
 import struct
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from optemu.abi import gp
 from optemu.board.memory import PAGE_MASK, PAGE_SIZE, PhysicalMemory, Region, round_up
@@ -28,6 +28,7 @@ ZI, DL = "zi", "library"
 
 TEE_MEMORY_ACCESS_NONSECURE = 0x10000000
 TEE_MEMORY_ACCESS_SECURE = 0x20000000
+_READ_WRITE = gp.TEE_MEMORY_ACCESS_READ | gp.TEE_MEMORY_ACCESS_WRITE
 _READ_ANY = gp.TEE_MEMORY_ACCESS_READ | gp.TEE_MEMORY_ACCESS_ANY_OWNER
 _WRITE_ANY = gp.TEE_MEMORY_ACCESS_WRITE | gp.TEE_MEMORY_ACCESS_ANY_OWNER
 _U64 = struct.Struct("<Q")
@@ -45,6 +46,12 @@ class VmRegion:
     label: str
     private: bool = True
     """Whether it is the TA's own; parameters and shareable memory are not."""
+    rights: int = field(init=False)
+    """TEE_MEMORY_ACCESS_READ and WRITE, as far as ``prot`` has them."""
+
+    def __post_init__(self) -> None:
+        read = gp.TEE_MEMORY_ACCESS_READ if self.prot & Prot.R else 0
+        self.rights = read | (gp.TEE_MEMORY_ACCESS_WRITE if self.prot & Prot.W else 0)
 
     @property
     def end(self) -> int:
@@ -270,7 +277,7 @@ class AddressSpace:
         if not at:
             return None
         r = self.regions[at - 1]
-        return r if va < r.end else None
+        return r if va < r.va + r.size else None
 
     def check_access_rights(self, flags: int, va: int, size: int) -> int:
         """vm_check_access_rights: TEE_SUCCESS or TEE_ERROR_ACCESS_DENIED."""
@@ -304,8 +311,14 @@ class AddressSpace:
 
     def view(self, va: int, size: int, write: bool = False) -> memoryview | None:
         """The bytes themselves where one region holds them all; for data that is moved, not decided on."""
+        return self._view(va, size, _WRITE_ANY if write else _READ_ANY)
+
+    def _view(self, va: int, size: int, flags: int) -> memoryview | None:
+        """The bytes where one region holds them all and allows ``flags``: whose it is, and reading or writing."""
         r = self.find(va)
-        if r is None or va + size > r.end or not r.prot & (Prot.W if write else Prot.R):
+        if r is None or va + size > r.va + r.size or flags & _READ_WRITE & ~r.rights:
+            return None
+        if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and not r.private:
             return None
         start = r.offset + va - r.va
         return r.region.view[start : start + size]
@@ -314,11 +327,11 @@ class AddressSpace:
         """A copy of the TA's bytes; TeeError(TEE_ERROR_ACCESS_DENIED) when it may not read them all."""
         if not size:
             return b""
-        if self.check_access_rights(flags, va, size):
-            raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot read 0x{size:x} bytes at 0x{va:x}")
-        view = self.view(va, size)
+        view = self._view(va, size, flags)
         if view is not None:
             return bytes(view)
+        if self.check_access_rights(flags, va, size):
+            raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot read 0x{size:x} bytes at 0x{va:x}")
         parts = []
         end = va + size
         while va < end:
@@ -334,6 +347,10 @@ class AddressSpace:
         """Store into the TA's memory; TeeError(TEE_ERROR_ACCESS_DENIED) when it may not write all of it."""
         size = len(data)
         if not size:
+            return
+        view = self._view(va, size, flags)
+        if view is not None:
+            view[:] = data
             return
         if self.check_access_rights(flags, va, size):
             raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, f"the TA cannot write 0x{size:x} bytes at 0x{va:x}")
@@ -393,9 +410,7 @@ class Scattered:
 
 
 def _allows(r: VmRegion, flags: int) -> bool:
-    if flags & gp.TEE_MEMORY_ACCESS_WRITE and not r.prot & Prot.W:
-        return False
-    if flags & gp.TEE_MEMORY_ACCESS_READ and not r.prot & Prot.R:
+    if flags & _READ_WRITE & ~r.rights:
         return False
     if flags & TEE_MEMORY_ACCESS_NONSECURE and r.region.secure:
         return False

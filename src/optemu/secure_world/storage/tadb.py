@@ -70,6 +70,11 @@ class TaDb:
         self._entries: list[_Entry | None] | None = None
         """As in the object; None: free."""
 
+    def lacks(self, uuid: bytes) -> bool:
+        """Is it certain, without a look at the object, that TA ``uuid`` is not installed?"""
+        entries = self._entries
+        return entries is not None and not any(entry and entry.uuid == uuid for entry in entries)
+
     def version(self, ree: Ree, uuid: bytes) -> int | None:
         """The version of TA ``uuid`` that is installed; None: it is not."""
         entry = self._find(ree, uuid)

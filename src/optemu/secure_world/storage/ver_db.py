@@ -29,6 +29,11 @@ class VersionDb:
         """UUID to (place of its entry, version)."""
         self._count = 0
 
+    def is_lowest(self, uuid: bytes, version: int) -> bool:
+        """Is it certain, without a look at the object, that this is the version to begin with?"""
+        floor = self._floor
+        return floor is not None and floor.get(uuid, (0, 0))[1] == version
+
     def check_update(self, ree: Ree, uuid: bytes, version: int) -> None:
         """TEE_ERROR_ACCESS_CONFLICT when a higher version was seen; else this one is the lowest from now on."""
         if self._floor is None:

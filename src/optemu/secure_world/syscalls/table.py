@@ -14,7 +14,22 @@ from optemu.abi import gp
 from optemu.abi import syscalls as scn
 from optemu.errors import TeeError
 from optemu.secure_world.cpu import Arm32, Cpu
-from optemu.secure_world.syscalls import misc, properties, storage, storage_data, storage_enum, ta_to_ta, time
+from optemu.secure_world.syscalls import (
+    cryp_asymm,
+    cryp_authenc,
+    cryp_cipher,
+    cryp_derive,
+    cryp_hash,
+    cryp_obj,
+    cryp_state,
+    misc,
+    properties,
+    storage,
+    storage_data,
+    storage_enum,
+    ta_to_ta,
+    time,
+)
 from optemu.trace import EL, Point, World
 
 if TYPE_CHECKING:
@@ -43,8 +58,6 @@ class SyscallRow:
 def _row(number: int, name: str, handler: Handler | None, args: str = "", note: str = "") -> SyscallRow:
     return SyscallRow(number, f"syscall_{name}", handler, args, FULL if handler else LATER, note)
 
-
-_CRYPTO = "crypto is the next release's: TEE_ERROR_NOT_SUPPORTED"
 
 SYSCALLS: tuple[SyscallRow, ...] = (
     SyscallRow(scn.TEE_SCN_RETURN, "syscall_sys_return", None, "ret:tee_result", CORE, "ends the call"),
@@ -87,37 +100,142 @@ SYSCALLS: tuple[SyscallRow, ...] = (
     _row(scn.TEE_SCN_WAIT, "wait", time.syscall_wait, "timeout:dec"),
     _row(scn.TEE_SCN_GET_TIME, "get_time", time.syscall_get_time, "cat:dec time:ptr"),
     _row(scn.TEE_SCN_SET_TA_TIME, "set_ta_time", time.syscall_set_ta_time, "time:ptr"),
-    _row(scn.TEE_SCN_CRYP_STATE_ALLOC, "cryp_state_alloc", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_STATE_COPY, "cryp_state_copy", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_STATE_FREE, "cryp_state_free", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_HASH_INIT, "hash_init", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_HASH_UPDATE, "hash_update", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_HASH_FINAL, "hash_final", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CIPHER_INIT, "cipher_init", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CIPHER_UPDATE, "cipher_update", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CIPHER_FINAL, "cipher_final", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_GET_INFO, "cryp_obj_get_info", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_RESTRICT_USAGE, "cryp_obj_restrict_usage", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_GET_ATTR, "cryp_obj_get_attr", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_ALLOC, "cryp_obj_alloc", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_CLOSE, "cryp_obj_close", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_RESET, "cryp_obj_reset", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_POPULATE, "cryp_obj_populate", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_OBJ_COPY, "cryp_obj_copy", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_CRYP_DERIVE_KEY, "cryp_derive_key", None, note=_CRYPTO),
+    _row(
+        scn.TEE_SCN_CRYP_STATE_ALLOC,
+        "cryp_state_alloc",
+        cryp_state.syscall_cryp_state_alloc,
+        "algo:hex mode:dec key1:hex key2:hex state:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_STATE_COPY,
+        "cryp_state_copy",
+        cryp_state.syscall_cryp_state_copy,
+        "dst:hex src:hex",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_STATE_FREE,
+        "cryp_state_free",
+        cryp_state.syscall_cryp_state_free,
+        "state:hex",
+    ),
+    _row(
+        scn.TEE_SCN_HASH_INIT,
+        "hash_init",
+        cryp_hash.syscall_hash_init,
+        "state:hex iv:ptr iv_len:size",
+    ),
+    _row(
+        scn.TEE_SCN_HASH_UPDATE,
+        "hash_update",
+        cryp_hash.syscall_hash_update,
+        "state:hex chunk:ptr chunk_size:size",
+    ),
+    _row(
+        scn.TEE_SCN_HASH_FINAL,
+        "hash_final",
+        cryp_hash.syscall_hash_final,
+        "state:hex chunk:ptr chunk_size:size hash:ptr hash_len:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_CIPHER_INIT,
+        "cipher_init",
+        cryp_cipher.syscall_cipher_init,
+        "state:hex iv:ptr iv_len:size",
+    ),
+    _row(
+        scn.TEE_SCN_CIPHER_UPDATE,
+        "cipher_update",
+        cryp_cipher.syscall_cipher_update,
+        "state:hex src:ptr src_len:size dst:ptr dst_len:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_CIPHER_FINAL,
+        "cipher_final",
+        cryp_cipher.syscall_cipher_final,
+        "state:hex src:ptr src_len:size dst:ptr dst_len:ptr",
+    ),
+    _row(scn.TEE_SCN_CRYP_OBJ_GET_INFO, "cryp_obj_get_info", cryp_obj.syscall_cryp_obj_get_info, "obj:hex info:ptr"),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_RESTRICT_USAGE,
+        "cryp_obj_restrict_usage",
+        cryp_obj.syscall_cryp_obj_restrict_usage,
+        "obj:hex usage:hex",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_GET_ATTR,
+        "cryp_obj_get_attr",
+        cryp_obj.syscall_cryp_obj_get_attr,
+        "obj:hex attr:hex buf:ptr size:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_ALLOC,
+        "cryp_obj_alloc",
+        cryp_obj.syscall_cryp_obj_alloc,
+        "type:hex max_size:dec obj:ptr",
+    ),
+    _row(scn.TEE_SCN_CRYP_OBJ_CLOSE, "cryp_obj_close", cryp_obj.syscall_cryp_obj_close, "obj:hex"),
+    _row(scn.TEE_SCN_CRYP_OBJ_RESET, "cryp_obj_reset", cryp_obj.syscall_cryp_obj_reset, "obj:hex"),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_POPULATE,
+        "cryp_obj_populate",
+        cryp_obj.syscall_cryp_obj_populate,
+        "obj:hex attrs:ptr count:dec",
+    ),
+    _row(scn.TEE_SCN_CRYP_OBJ_COPY, "cryp_obj_copy", cryp_obj.syscall_cryp_obj_copy, "dst:hex src:hex"),
+    _row(
+        scn.TEE_SCN_CRYP_DERIVE_KEY,
+        "cryp_derive_key",
+        cryp_derive.syscall_cryp_derive_key,
+        "state:hex params:ptr param_count:dec derived_key:hex",
+    ),
     _row(
         scn.TEE_SCN_CRYP_RANDOM_NUMBER_GENERATE,
         "cryp_random_number_generate",
         misc.syscall_cryp_random_number_generate,
         "buf:ptr blen:size",
     ),
-    _row(scn.TEE_SCN_AUTHENC_INIT, "authenc_init", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_AUTHENC_UPDATE_AAD, "authenc_update_aad", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_AUTHENC_UPDATE_PAYLOAD, "authenc_update_payload", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_AUTHENC_ENC_FINAL, "authenc_enc_final", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_AUTHENC_DEC_FINAL, "authenc_dec_final", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_ASYMM_OPERATE, "asymm_operate", None, note=_CRYPTO),
-    _row(scn.TEE_SCN_ASYMM_VERIFY, "asymm_verify", None, note=_CRYPTO),
+    _row(
+        scn.TEE_SCN_AUTHENC_INIT,
+        "authenc_init",
+        cryp_authenc.syscall_authenc_init,
+        "state:hex nonce:ptr nonce_len:size tag_len:size aad_len:size payload_len:size",
+    ),
+    _row(
+        scn.TEE_SCN_AUTHENC_UPDATE_AAD,
+        "authenc_update_aad",
+        cryp_authenc.syscall_authenc_update_aad,
+        "state:hex aad:ptr aad_len:size",
+    ),
+    _row(
+        scn.TEE_SCN_AUTHENC_UPDATE_PAYLOAD,
+        "authenc_update_payload",
+        cryp_authenc.syscall_authenc_update_payload,
+        "state:hex src:ptr src_len:size dst:ptr dst_len:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_AUTHENC_ENC_FINAL,
+        "authenc_enc_final",
+        cryp_authenc.syscall_authenc_enc_final,
+        "state:hex src:ptr src_len:size dst:ptr dst_len:ptr tag:ptr tag_len:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_AUTHENC_DEC_FINAL,
+        "authenc_dec_final",
+        cryp_authenc.syscall_authenc_dec_final,
+        "state:hex src:ptr src_len:size dst:ptr dst_len:ptr tag:ptr tag_len:size",
+    ),
+    _row(
+        scn.TEE_SCN_ASYMM_OPERATE,
+        "asymm_operate",
+        cryp_asymm.syscall_asymm_operate,
+        "state:hex params:ptr num_params:dec src:ptr src_len:size dst:ptr dst_len:ptr",
+    ),
+    _row(
+        scn.TEE_SCN_ASYMM_VERIFY,
+        "asymm_verify",
+        cryp_asymm.syscall_asymm_verify,
+        "state:hex params:ptr num_params:dec data:ptr data_len:size sig:ptr sig_len:size",
+    ),
     _row(
         scn.TEE_SCN_STORAGE_OBJ_OPEN,
         "storage_obj_open",
@@ -196,7 +314,12 @@ SYSCALLS: tuple[SyscallRow, ...] = (
         storage_data.syscall_storage_obj_seek,
         "obj:hex offset:hex whence:dec",
     ),
-    _row(scn.TEE_SCN_CRYP_OBJ_GENERATE_KEY, "obj_generate_key", None, note=_CRYPTO),
+    _row(
+        scn.TEE_SCN_CRYP_OBJ_GENERATE_KEY,
+        "obj_generate_key",
+        cryp_obj.syscall_obj_generate_key,
+        "obj:hex key_size:dec params:ptr count:dec",
+    ),
     *(
         SyscallRow(number, f"syscall_se_{number}", None, "", DEPRECATED, "secure elements: as upstream, not supported")
         for number in range(55, 70)

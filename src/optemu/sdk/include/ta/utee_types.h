@@ -30,4 +30,20 @@ struct utee_params {
 	uint64_t vals[TEE_NUM_PARAMS * 2];
 };
 
+struct utee_attribute {
+	uint64_t a; /* or the buffer's address */
+	uint64_t b; /* or its size */
+	uint32_t attribute_id;
+};
+
+struct utee_object_info {
+	uint32_t obj_type;
+	uint32_t obj_size;
+	uint32_t max_obj_size;
+	uint32_t obj_usage;
+	uint32_t data_size;
+	uint32_t data_pos;
+	uint32_t handle_flags;
+};
+
 #endif
