@@ -17,7 +17,8 @@ HELLO = ROOT / "examples" / "hello_world"
 TAS = Path(__file__).parent / "tas"
 sys.path.insert(0, str(TAS.parent))
 
-from tas.constants import PROBE_ARM_UUID, PROBE_UUID  # noqa: E402
+from crypt_client import Tee  # noqa: E402
+from tas.constants import CRYPT_ARM_UUID, CRYPT_UUID, PROBE_ARM_UUID, PROBE_UUID  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +26,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every TA, and the client of hello_world."""
     out = tmp_path_factory.mktemp("tas")
     sdk.build(HELLO, sdk.Options(out=out, libc=sdk.default_libc()))
-    for project in ("probe", "quiet", "relay", "single", "guard"):
+    for project in ("probe", "quiet", "relay", "single", "guard", "crypt"):
         sdk.build(TAS / project, sdk.Options(out=out, host=False))
-    sdk.build(TAS / "probe", sdk.Options(out=out / "arm", host=False, target=ARM))
-    (out / "arm" / f"{PROBE_ARM_UUID}.ta").rename(out / f"{PROBE_ARM_UUID}.ta")
+    for project, uuid in (("probe", PROBE_ARM_UUID), ("crypt", CRYPT_ARM_UUID)):
+        sdk.build(TAS / project, sdk.Options(out=out / "arm", host=False, target=ARM))
+        (out / "arm" / f"{uuid}.ta").rename(out / f"{uuid}.ta")
     return out
 
 
@@ -60,3 +62,15 @@ def probe_uuid(request: pytest.FixtureRequest) -> UUID:
 def probe(context: Context, probe_uuid: UUID) -> Iterator[Session]:
     with context.OpenSession(probe_uuid) as session:
         yield session
+
+
+@pytest.fixture(params=[CRYPT_UUID, CRYPT_ARM_UUID], ids=["aarch64", "arm"])
+def crypt_uuid(request: pytest.FixtureRequest) -> UUID:
+    return UUID(request.param)
+
+
+@pytest.fixture
+def tee(context: Context, crypt_uuid: UUID) -> Iterator[Tee]:
+    """The Internal Core API, called in a TA built for AArch64 and for Arm32."""
+    with context.OpenSession(crypt_uuid) as session:
+        yield Tee(session)

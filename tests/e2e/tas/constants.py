@@ -30,6 +30,7 @@ def uuids(header: str) -> dict[str, str]:
 
 
 PROBE = numbers("probe/ta/include/probe_ta.h")
+CRYPT = numbers("crypt/ta/include/crypt_ta.h")
 GUARD = numbers("guard/ta/include/guard_ta.h")
 LARGE = numbers("large/ta/include/large_ta.h")
 MODULES = numbers("modules/ta/include/modules_ta.h")
@@ -37,6 +38,8 @@ QUIET = numbers("quiet/ta/include/quiet_ta.h")
 SESSIONS = numbers("common/sessions_ta.h")
 PROBE_UUID = uuids("probe/ta/include/probe_ta.h")["TA_PROBE"]
 PROBE_ARM_UUID = uuids("probe/ta/include/probe_ta.h")["TA_PROBE_ARM"]
+CRYPT_UUID = uuids("crypt/ta/include/crypt_ta.h")["TA_CRYPT"]
+CRYPT_ARM_UUID = uuids("crypt/ta/include/crypt_ta.h")["TA_CRYPT_ARM"]
 QUIET_UUID = uuids("quiet/ta/include/quiet_ta.h")["TA_QUIET"]
 GUARD_UUID = uuids("guard/ta/include/guard_ta.h")["TA_GUARD"]
 LARGE_UUID = uuids("large/ta/include/large_ta.h")["TA_LARGE"]

@@ -131,7 +131,7 @@ def test_a_syscall_reads_and_writes_the_tas_memory(room: TaRoom) -> None:
     assert room.run(program) == (gp.TEE_ERROR_ACCESS_DENIED, gp.TEE_ORIGIN_TRUSTED_APP)
 
 
-@pytest.mark.parametrize("number", [scn.TEE_SCN_HASH_INIT, 55, 71, 0xFFFFFFFFFFFFFFFF])
+@pytest.mark.parametrize("number", [55, 71, 0xFFFFFFFFFFFFFFFF])
 def test_what_is_not_there_is_said_and_kills_nobody(
     room: TaRoom, caplog: pytest.LogCaptureFixture, number: int
 ) -> None:

@@ -3,6 +3,8 @@
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from obj_kit import (
     BAD,
     CODE,
@@ -19,6 +21,7 @@ from obj_kit import (
     UNSUPPORTED,
     VALUES,
     ObjRoom,
+    Values,
 )
 
 from optemu.abi import cryp, gp
@@ -338,3 +341,68 @@ def test_wrong_keys_of_fixed_size(room: ObjRoom) -> None:
     for size in (0, 31, 33):
         assert room.populate(handle, {cryp.TEE_ATTR_ED25519_PUBLIC_VALUE: bytes(size)}) == SECURITY
     assert room.populate(handle, {cryp.TEE_ATTR_ED25519_PUBLIC_VALUE: bytes(31) + b"!"}) == OK
+
+
+# --- any calls in any order ----------------------------------------------------------------------------------------------------
+
+_TYPES = st.sampled_from(
+    [
+        (cryp.TEE_TYPE_AES, 128),
+        (cryp.TEE_TYPE_AES, 256),
+        (cryp.TEE_TYPE_DES, 56),
+        (cryp.TEE_TYPE_DATA, 0),
+        (cryp.TEE_TYPE_ECDSA_KEYPAIR, 256),
+        (cryp.TEE_TYPE_ECDSA_PUBLIC_KEY, 256),
+        (cryp.TEE_TYPE_ED25519_KEYPAIR, 256),
+        (cryp.TEE_TYPE_RSA_PUBLIC_KEY, 512),
+    ]
+)
+_ADDRESSES = st.sampled_from([0, CODE, DATA, OUT, VALUES, DATA + 0x3FFC, NOWHERE, (1 << 64) - 4])
+_CALLS = st.lists(
+    st.tuples(
+        st.sampled_from(["alloc", "close", "reset", "populate", "generate", "copy", "get", "info", "restrict"]),
+        st.integers(0, 4),
+        st.integers(0, 4),
+        _TYPES,
+        _ADDRESSES,
+        _ADDRESSES,
+    ),
+    max_size=30,
+)
+
+
+@given(_CALLS)
+def test_any_calls_in_any_order(calls: list[tuple[str, int, int, tuple[int, int], int, int]]) -> None:
+    room = ObjRoom()
+    p256 = cryp.TEE_ECC_CURVE_NIST_P256
+    values: list[Values] = [{}, {SECRET: KEY}, {SECRET: KEY[:8]}, {cryp.TEE_ATTR_ECC_CURVE: p256}, {0: b""}]
+    for name, n, m, (object_type, size), where, other in calls:
+        handles = [*room.ta.objs, 0x123, 0, 0xFFFFFFFF]
+        one, two = handles[n % len(handles)], handles[m % len(handles)]
+        match name:
+            case "alloc":
+                ret = room.call(scn.TEE_SCN_CRYP_OBJ_ALLOC, object_type, size, where if m == 4 else OUT)
+            case "close":
+                ret = room.close(one)
+            case "reset":
+                ret = room.call(scn.TEE_SCN_CRYP_OBJ_RESET, one)
+            case "populate":
+                ret = room.populate(one, values[m])
+            case "generate":
+                ret = room.generate(one, size, values[m])
+            case "copy":
+                ret = room.call(scn.TEE_SCN_CRYP_OBJ_COPY, one, two)
+            case "get":
+                ret = room.call(scn.TEE_SCN_CRYP_OBJ_GET_ATTR, one, next(iter(values[m]), 0), where, other)
+            case "info":
+                ret = room.call(scn.TEE_SCN_CRYP_OBJ_GET_INFO, one, where)
+            case _:
+                ret = room.call(scn.TEE_SCN_CRYP_OBJ_RESTRICT_USAGE, one, where)
+        assert ret == OK or gp.result_name(ret).startswith("TEE_ERROR_")
+        for handle, o in room.ta.objs.items():
+            assert handle == o.handle
+            assert o.handle_flags in (0, TEE_HANDLE_FLAG_INITIALIZED)
+    keys = [v for o in room.ta.objs.values() for v in o.attrs.values() if isinstance(v, bytearray)]
+    room.ta.instance = None
+    room.ta.release_state(room.thread)
+    assert not any(any(key) for key in keys)

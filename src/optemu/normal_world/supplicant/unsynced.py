@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-DIRECTORY_OF_OBJECTS: Final = b"dirf.db"
-_HEAD_SIZE: Final = 4096
+from optemu.abi.fs_htree import DIRFILE_NAME, REE_FS_BLOCK_SIZE
+
+_HEAD_SIZE: Final = REE_FS_BLOCK_SIZE
 
 
 class Unsynced:
@@ -26,7 +27,7 @@ class Unsynced:
         """Those of ``_files`` and others that are directories of objects."""
 
     def opened(self, fd: int, name: bytes) -> None:
-        if name == DIRECTORY_OF_OBJECTS:
+        if name == DIRFILE_NAME:
             with self._lock:
                 self._heads.add(fd)
 

@@ -122,7 +122,7 @@ struct algorithm {
 	uint8_t block_size; /* the core gets whole blocks only; 0: it takes anything */
 	uint8_t flags; /* ALG_* */
 	uint16_t element; /* curve, or ALG_ANY_NIST_CURVE */
-	/* bits, from min_key to max_key in steps; max_key 0: the key's type decides alone */
+	/* bits, from min_key to max_key in steps of a power of two; max_key 0: the key's type decides alone */
 	uint16_t min_key;
 	uint16_t max_key;
 	uint16_t key_step;

@@ -194,7 +194,7 @@ bool __utee_takes_key_size(const struct algorithm *alg, uint32_t bits)
 {
 	if (!alg->max_key)
 		return true;
-	return bits >= alg->min_key && bits <= alg->max_key && bits % alg->key_step == 0;
+	return bits >= alg->min_key && bits <= alg->max_key && IS_ALIGNED(bits, alg->key_step);
 }
 
 TEE_Result TEE_IsAlgorithmSupported(uint32_t algId, uint32_t element)

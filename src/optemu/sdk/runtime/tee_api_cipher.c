@@ -136,7 +136,7 @@ TEE_Result TEE_CipherDoFinal(TEE_OperationHandle operation, const void *srcData,
 	alg = operation->alg;
 	room = destLen ? *destLen : 0;
 	panic_unless(!ADD_OVERFLOW(operation->buffered, srcLen, &needed), TEE_ERROR_BAD_PARAMETERS);
-	panic_unless(!(alg->flags & ALG_WHOLE_BLOCKS) || needed % alg->block_size == 0, TEE_ERROR_BAD_PARAMETERS);
+	panic_unless(!(alg->flags & ALG_WHOLE_BLOCKS) || IS_ALIGNED(needed, alg->block_size), TEE_ERROR_BAD_PARAMETERS);
 	if (room < needed) {
 		if (destLen)
 			*destLen = needed;

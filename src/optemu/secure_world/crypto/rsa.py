@@ -6,7 +6,7 @@ v1.5 ciphertext was padded well: there, and when random bytes must repeat, pow()
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import lcm
+from math import gcd, lcm
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -25,6 +25,8 @@ _NATIVE_BITS: Final = range(1024, 4097)
 _NATIVE_EXPONENT: Final = 1 << 33
 """OpenSSL 3 takes no longer public exponents for long moduli; nobody uses them."""
 _DEFAULT_EXPONENT: Final = 65537
+_MAX_TRIES: Final = 100
+"""Pairs of primes; even of an exponent that is the product of all small ones every fifth prime fits."""
 _HASH: Final = 0x50000000
 
 
@@ -134,24 +136,21 @@ def generate(size_bits: int, params: Attrs, rng: Rng) -> dict[int, bytes | int]:
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"public exponent {e:#x} is even, or not in 0x10001 .. 2**256 - 1")
     if size_bits % 16 or size_bits < 32 or e.bit_length() == 256:  # as upstream's halves are whole octets
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"no RSA key of {size_bits} bits can be made")
-    if e == _DEFAULT_EXPONENT and size_bits in _NATIVE_BITS and not rng.repeatable:
-        numbers = rsa.generate_private_key(e, size_bits).private_numbers()
-        return _attrs(numbers.p, numbers.q, e, numbers.d)
-    p, q = (_prime(size_bits // 2, e, rng) for _ in range(2))
-    if p == q:
-        raise TeeError(gp.TEE_ERROR_GENERIC, "random bytes repeat")
-    return _attrs(p, q, e, inverse(e, lcm(p - 1, q - 1)))
+    fitting: set[int] = set()
+    for _ in range(_MAX_TRIES):
+        fitting.update(prime for prime in _primes(size_bits, rng) if gcd(e, prime - 1) == 1)
+        if len(fitting) >= 2:
+            q, p = sorted(fitting)[-2:]
+            return _attrs(p, q, e, inverse(e, lcm(p - 1, q - 1)))
+    raise TeeError(gp.TEE_ERROR_GENERIC, "no primes fit the public exponent")
 
 
-def _prime(bits: int, e: int, rng: Rng) -> int:
-    for _ in range(1000):
-        prime = random_prime(bits, rng)
-        try:
-            inverse(e, prime - 1)
-        except ValueError:
-            continue
-        return prime
-    raise TeeError(gp.TEE_ERROR_GENERIC, "no prime fits the public exponent")
+def _primes(size_bits: int, rng: Rng) -> tuple[int, int]:
+    """Two primes of half the bits each: OpenSSL's, where it makes keys of that size."""
+    if size_bits in _NATIVE_BITS and not rng.repeatable:
+        numbers = rsa.generate_private_key(_DEFAULT_EXPONENT, size_bits).private_numbers()
+        return numbers.p, numbers.q
+    return random_prime(size_bits // 2, rng), random_prime(size_bits // 2, rng)
 
 
 def _attrs(p: int, q: int, e: int, d: int) -> dict[int, bytes | int]:
