@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import logging
 import random
 import time
 from collections.abc import Iterator
@@ -121,7 +122,8 @@ def stopped(seed: int, fault: str, at: int) -> str:
             look(files, [run.objects, after], where)
             return files.hit
         except TeeError:
-            assert fault in ERRORS and files.hit, where
+            assert fault in ERRORS, where
+            assert files.hit, where
             run.objects = look(files, [run.objects, after], where)
     if fault in POWER_CUTS:
         assert not files.hit
@@ -173,6 +175,7 @@ def main() -> None:
     p.add_argument("--count", type=int, default=100_000, help="points in all")
     p.add_argument("--seed", type=int, default=int(time.time()), help="of the first workload; another one every time")
     args = p.parse_args()
+    logging.getLogger("optemu").setLevel(logging.CRITICAL)
     start = time.monotonic()
     counts = crash_points(args.count, args.seed)
     kinds = ", ".join(f"{n:,} {fault}" for fault, n in counts.items())
