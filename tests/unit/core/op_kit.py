@@ -19,9 +19,17 @@ IN, AUX, SIZE = OUT + PAGE_SIZE, OUT + 2 * PAGE_SIZE, OUT + 3 * PAGE_SIZE
 """Where input lies (ObjRoom's attributes too), a second input or output, and numbers that the core writes."""
 SERVED = [row for row in ALGORITHMS.values() if row.provider]
 
-_P = 0x827AA0B8C82E6E48F8FECEF002AC5D2E37D85D60143CE7577E2881198E240C9C74ACA9E9FD29E25A28480626BBD35A2280E608E63CED77C1ADC9B7D404D99089
+_P = int(
+    "827AA0B8C82E6E48F8FECEF002AC5D2E37D85D60143CE7577E2881198E240C9C"
+    "74ACA9E9FD29E25A28480626BBD35A2280E608E63CED77C1ADC9B7D404D99089",
+    16,
+)
 _Q = 0x8960AFE94BBDBB01DC14ED575E0730B3CC170C31
-_G = 0x71B0F3D33AB4B9D6453C631E4C2D3CF57D64912663C6917093175E339A5A53FD2D05429A52EE69EEB371840F26C1C00EA77D21723F3418FB93814A90F400545F
+_G = int(
+    "71B0F3D33AB4B9D6453C631E4C2D3CF57D64912663C6917093175E339A5A53FD"
+    "2D05429A52EE69EEB371840F26C1C00EA77D21723F3418FB93814A90F400545F",
+    16,
+)
 
 
 def octets(number: int) -> bytes:
@@ -36,7 +44,7 @@ _DSA = {
 _DH = {cryp.TEE_ATTR_DH_PRIME: octets(_P), cryp.TEE_ATTR_DH_BASE: octets(_G)}
 _P256 = {cryp.TEE_ATTR_ECC_CURVE: cryp.TEE_ECC_CURVE_NIST_P256}
 _PARAMETERS: dict[int, tuple[int, dict[int, bytes | int]]] = {
-    cryp.TEE_TYPE_RSA_KEYPAIR: (1024, {cryp.TEE_ATTR_RSA_PUBLIC_EXPONENT: b"\1\0\1"}),
+    cryp.TEE_TYPE_RSA_KEYPAIR: (1280, {cryp.TEE_ATTR_RSA_PUBLIC_EXPONENT: b"\1\0\1"}),
     cryp.TEE_TYPE_DSA_KEYPAIR: (512, _DSA),
     cryp.TEE_TYPE_DH_KEYPAIR: (512, _DH),
     cryp.TEE_TYPE_ECDSA_KEYPAIR: (256, _P256),
@@ -118,7 +126,9 @@ class OpRoom(ObjRoom):
     def put_size(self, size: int, va: int = SIZE) -> int:
         return self.put(va, size.to_bytes(8, "little"))
 
-    def init(self, row: Algorithm, state: int, *, iv: bytes = b"", payload: int = 0, aad: int = 0, tag: int = 16) -> int:
+    def init(
+        self, row: Algorithm, state: int, *, iv: bytes = b"", payload: int = 0, aad: int = 0, tag: int = 16
+    ) -> int:
         self.put(AUX, iv or b"\0")
         if row.op_class == cryp.TEE_OPERATION_CIPHER:
             return self.call(scn.TEE_SCN_CIPHER_INIT, state, AUX, len(iv))
@@ -156,9 +166,7 @@ class OpRoom(ObjRoom):
         attrs = self.put_values(values or {})
         self.put(OUT, data or b"\0")
         self.put(OUT + PAGE_SIZE // 2, sig or b"\0")
-        return self.call(
-            scn.TEE_SCN_ASYMM_VERIFY, state, *attrs, OUT, len(data), OUT + PAGE_SIZE // 2, len(sig)
-        )
+        return self.call(scn.TEE_SCN_ASYMM_VERIFY, state, *attrs, OUT, len(data), OUT + PAGE_SIZE // 2, len(sig))
 
     def derive(self, state: int, values: dict[int, bytes | int], derived: int) -> int:
         return self.call(scn.TEE_SCN_CRYP_DERIVE_KEY, state, *self.put_values(values), derived)
