@@ -10,6 +10,7 @@ from optemu.abi import cryp, gp
 from optemu.abi import syscalls as scn
 from optemu.secure_world.crypto.algorithms import ALGORITHMS, Algorithm
 from optemu.secure_world.crypto.hash import digest, digest_size
+from optemu.secure_world.syscalls.cryp_derive import PBKDF2_COUNT_MAX
 from optemu.secure_world.syscalls.cryp_types import find_type_props
 
 ENCRYPT, DECRYPT, SIGN, VERIFY = range(4)
@@ -303,6 +304,13 @@ def test_derivation_functions(room: OpRoom, row: Algorithm) -> None:
     assert room.derive(state, length | {cryp.TEE_ATTR_DSA_BASE: b"x"}, derived) == BAD
     assert room.derive(state, {k: 513 if v == 40 else v for k, v in length.items()}, derived) == BAD
     assert room.derive(state, {k: 512 if v == 40 else v for k, v in length.items()}, derived) == OK
+
+
+def test_nobody_iterates_for_ever(room: OpRoom) -> None:
+    state, derived = room.op(cryp.TEE_ALG_PBKDF2_HMAC_SHA1_DERIVE_KEY, DERIVE), room.empty(GENERIC_SECRET)
+    length: Values = {cryp.TEE_ATTR_PBKDF2_DKM_LENGTH: 40}
+    for count in (PBKDF2_COUNT_MAX + 1, 0xFFFFFFFF):
+        assert room.derive(state, length | {cryp.TEE_ATTR_PBKDF2_ITERATION_COUNT: count}, derived) == BAD
 
 
 def test_the_first_attribute_counts_and_hkdf_is_told_its_digest(room: OpRoom) -> None:

@@ -299,6 +299,19 @@ def test_pieces_of_a_block(room: OpRoom, row: Algorithm) -> None:
     assert room.data(scn.TEE_SCN_CIPHER_FINAL, state, b"")[0] == OK
 
 
+@rows("hash", "mac", "authenc")
+def test_what_is_no_cipher_does_not_end_like_one(room: OpRoom, row: Algorithm) -> None:
+    state = room.op(row, row.modes[0])
+    assert room.init(row, state, iv=NONCE, payload=16) == OK
+    for number in (scn.TEE_SCN_CIPHER_UPDATE, scn.TEE_SCN_CIPHER_FINAL):
+        assert room.data(number, state, bytes(16))[0] == BAD
+        assert room.data(number, state, b"")[0] == OK
+    if row.provider == "authenc":
+        assert room.data(scn.TEE_SCN_AUTHENC_UPDATE_PAYLOAD, state, bytes(16))[0] == OK
+    else:
+        assert room.hash_final(state, bytes(16))[0] == OK
+
+
 def test_keys_of_a_cipher_that_are_not_set(room: OpRoom) -> None:
     row = ALGORITHMS[cryp.TEE_ALG_AES_XTS]
     for keys in (
