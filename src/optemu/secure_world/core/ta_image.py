@@ -160,6 +160,9 @@ class TaImage:
         self.stack_size = round_up(elf.ta_head.stack_size)
         self.writable: list[Segment] = [s for s in elf.segments if s.writable]
         self.writable_size = sum(s.size for s in self.writable)
+        if elf.ta_head.stack_size < PARAMS_ROOM:
+            why = f"a stack of {elf.ta_head.stack_size} bytes has no room for a call's parameters: raise TA_STACK_SIZE"
+            raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, why)
         if self.stack_size >= STACK_TOP or self.stack_size + self.writable_size > MAX_TA_MEMORY:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the TA wants more memory than the board has")
         self.read_only = self._load_read_only()
