@@ -91,7 +91,10 @@ def dsa_sign(algo: int, key: DsaKey, msg: bytes, rng: Rng) -> bytes:
         raise TeeError(gp.TEE_ERROR_SECURITY, f"a digest of {size} octets is signed, not {len(msg)}")
     if key.native_private and not rng.repeatable:
         carried = msg.rjust(key.size, b"\0")
-        r, s = decode_dss_signature(key.native_private.sign(carried, _CARRIERS[key.size]))
+        try:
+            r, s = decode_dss_signature(key.native_private.sign(carried, _CARRIERS[key.size]))
+        except ValueError:  # a group in which r or s is always zero
+            raise TeeError(gp.TEE_ERROR_GENERIC, "no signature with this key and digest") from None
     else:
         r, s = _sign(key, int_of(msg), rng)
     return r.to_bytes(key.size, "big") + s.to_bytes(key.size, "big")
