@@ -118,7 +118,9 @@ class OpRoom(ObjRoom):
     def put_size(self, size: int, va: int = SIZE) -> int:
         return self.put(va, size.to_bytes(8, "little"))
 
-    def init(self, row: Algorithm, state: int, *, iv: bytes = b"", payload: int = 0, aad: int = 0, tag: int = 16) -> int:
+    def init(
+        self, row: Algorithm, state: int, *, iv: bytes = b"", payload: int = 0, aad: int = 0, tag: int = 16
+    ) -> int:
         self.put(AUX, iv or b"\0")
         if row.op_class == cryp.TEE_OPERATION_CIPHER:
             return self.call(scn.TEE_SCN_CIPHER_INIT, state, AUX, len(iv))
@@ -156,9 +158,7 @@ class OpRoom(ObjRoom):
         attrs = self.put_values(values or {})
         self.put(OUT, data or b"\0")
         self.put(OUT + PAGE_SIZE // 2, sig or b"\0")
-        return self.call(
-            scn.TEE_SCN_ASYMM_VERIFY, state, *attrs, OUT, len(data), OUT + PAGE_SIZE // 2, len(sig)
-        )
+        return self.call(scn.TEE_SCN_ASYMM_VERIFY, state, *attrs, OUT, len(data), OUT + PAGE_SIZE // 2, len(sig))
 
     def derive(self, state: int, values: dict[int, bytes | int], derived: int) -> int:
         return self.call(scn.TEE_SCN_CRYP_DERIVE_KEY, state, *self.put_values(values), derived)

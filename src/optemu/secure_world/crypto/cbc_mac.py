@@ -7,6 +7,9 @@ from optemu.errors import TeeError
 from optemu.secure_world.crypto.block import BlockCipher, start
 from optemu.secure_world.crypto.provider import Buffer, MacCtx
 
+_PIECE = 1 << 14
+"""Octets encrypted at a time: all but a block of them is thrown away, and small pieces are cheap to get again."""
+
 
 class CbcChain:
     """CBC encryption of data of any length, of which only the last block is kept. CCM's MAC is one as well."""
@@ -38,8 +41,9 @@ class CbcChain:
         self.partial = bytes(view[whole:])
 
     def _chain(self, blocks: Buffer) -> None:
-        if len(blocks):
-            self.last = self._native.update(blocks)[-self._size :]
+        view = memoryview(blocks)
+        for at in range(0, len(view), _PIECE):
+            self.last = self._native.update(view[at : at + _PIECE])[-self._size :]
 
     def pad_with_zeros(self) -> None:
         if self.partial:
