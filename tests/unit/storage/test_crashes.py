@@ -1,12 +1,15 @@
 """A commit is atomic, whatever happens below: see crash_points and faults."""
 
 import contextlib
+import itertools
 
 import pytest
 from crash_points import crash_points
 from faults import ERRORS, POWER_CUTS, FaultyFiles, PowerCut
 from memory_files import MemoryFiles, Store
 
+from optemu.abi import gp
+from optemu.errors import TeeError
 from optemu.secure_world.storage import ree_fs
 
 
@@ -45,3 +48,26 @@ def test_nothing_changed_but_the_head():
             tree.sync_to_storage(files)
         assert Store(MemoryFiles(files.snapshot())).get() == b"data"
         fh = store.open()
+
+
+def test_no_space():
+    """The result says so; nothing is left of what had no room, and what was there is whole."""
+    store = Store()
+    store.put(b"old")
+    before = store.files.snapshot()
+    for at in itertools.count(1):
+        files = FaultyFiles(before, "ENOSPC", at)
+        again = Store(files)
+        try:
+            again.put(bytes(100_000))
+        except TeeError as e:
+            if e.code != gp.TEE_ERROR_STORAGE_NO_SPACE:
+                continue  # not an operation that needs space
+            files.at = 0
+            assert again.get() == b"old"
+            assert not files.open_files
+            again.put(b"new")
+            assert len(files.content) == 2
+        if not files.hit:
+            break
+    assert at > 8

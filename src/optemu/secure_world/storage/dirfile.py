@@ -124,7 +124,8 @@ class Dirfile:
     def unused_numbers(self) -> Iterator[int]:
         """Of all files that this database may ever have named, those that it does not name now.
 
-        Each file got the lowest number that was free, so none is above the number of entries there ever were.
+        Each file got the lowest number that was free, so none is above the number of entries there ever were. (Upstream
+        forgets to free some while it has the database open; its files may have higher numbers.)
         """
         return (n for n in range(len(self.entries) + 1) if n not in self._by_number)
 

@@ -14,7 +14,6 @@ change must drop the tree and open it again: it is then the committed one.
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
@@ -36,8 +35,9 @@ Head: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
 
 
 def corrupt(name: object, what: str) -> TeeError:
-    """TEE_ERROR_CORRUPT_OBJECT for the file called ``name``, said in the log as well."""
-    log.error("secure storage: %s: %s", name, what)
+    """TEE_ERROR_CORRUPT_OBJECT for the file called ``name``; what has a name is complained of in the log as well."""
+    if name is not None:
+        log.error("secure storage: %s: %s", name, what)
     return TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{name}: {what}")
 
 
@@ -90,7 +90,7 @@ class Htree:
     ) -> None:
         self.fd = fd
         self.name = name
-        """For the log."""
+        """For the log; None: whoever called knows what he does."""
         self.length = 0
         """Octets of data in the file; whoever changes it calls ``set_dirty``."""
         self.layout = layout
@@ -152,7 +152,8 @@ class Htree:
         The root is the one with ``root_hash``, or the later one. TeeError: TEE_ERROR_CORRUPT_OBJECT; Unfinished;
         TEE_ERROR_SECURITY when no head is committed.
         """
-        for head, self._nodes[1] in self._init_head_from_data(files, root_hash):
+        for head, root in self._init_head_from_data(files, root_hash):
+            self._nodes[1] = root
             if self._verify_root(*head):
                 break
         else:
@@ -261,40 +262,39 @@ class Htree:
 
     # --- blocks -------------------------------------------------------------------------------------------
 
-    def read_blocks(self, files: Files, first: int, count: int) -> Iterator[bytes]:
+    def read_blocks(self, files: Files, first: int, count: int) -> list[bytes]:
         """The plaintext of ``count`` blocks from ``first`` on, which must be there."""
-        while count:
-            some = min(count, _RUN_MAX // (2 * self.layout.block_size))
-            yield from self._read_run(files, first, some)
-            first, count = first + some, count - some
+        if count == 1 and first == self._cached[0]:
+            return [self._cached[1]]
+        self._flush(files)
+        some = _RUN_MAX // (2 * self.layout.block_size)
+        blocks: list[bytes] = []
+        for n in range(first, first + count, some):
+            blocks += self._read_run(files, n, min(some, first + count - n))
+        self._cached = first + count - 1, blocks[-1]
+        return blocks
 
     def read_block(self, files: Files, num: int) -> bytes:
-        return next(self._read_run(files, num, 1))
+        return self.read_blocks(files, num, 1)[0]
 
-    def _read_run(self, files: Files, first: int, count: int) -> Iterator[bytes]:
+    def _read_run(self, files: Files, first: int, count: int) -> list[bytes]:
         """Of blocks that follow each other: both copies at once, of which one is needed."""
-        if count == 1 and first == self._cached[0]:
-            yield self._cached[1]
-            return
-        self._flush(files)
-        size = self.layout.block_size
-        places = [self.layout.block(n, self._nodes[n + 1].flags & 1) for n in range(first, first + count)]
-        if first == 0 and count == 1 and self._front:
-            start, raw = self.layout.nodes(0), self._front
-        else:
+        size, place = self.layout.block_size, self.layout.block
+        nodes = self._nodes[first + 1 : first + count + 1]
+        places = [place(n, node.flags & abi.HTREE_NODE_COMMITTED_BLOCK) for n, node in enumerate(nodes, first)]
+        start, raw, end = self.layout.nodes(0), self._front, places[-1] + size
+        if end > start + len(raw):
             start = places[0]
-            raw = files.read(self.fd, start, places[-1] + size - start)
-        for num, place in enumerate(places, first):
-            node = self._nodes[num + 1]
-            crypt = raw[place - start : place - start + size]
-            if len(crypt) != size:
-                raise corrupt(self.name, f"block {num}: only {len(crypt)} of its {size} bytes can be read")
+            raw = files.read(self.fd, start, end - start)
+        decrypt, enc_fek, blocks = self._gcm.decrypt, self._enc_fek, []
+        for node, at in zip(nodes, places, strict=True):
+            crypt = raw[at - start : at - start + size]
             try:
-                block = self._gcm.decrypt(node.iv, crypt + node.tag, self._enc_fek + node.iv)
+                blocks.append(decrypt(node.iv, crypt + node.tag, enc_fek + node.iv))
             except InvalidTag:
-                raise corrupt(self.name, f"block {num} is damaged") from None
-            self._cached = num, block
-            yield block
+                what = f"only {len(crypt)} of its {size} bytes can be read" if len(crypt) < size else "damaged"
+                raise corrupt(self.name, f"block {first + len(blocks)}: {what}") from None
+        return blocks
 
     def write_block(self, files: Files, num: int, block: bytes) -> None:
         """``block`` is block ``num`` from the next sync on. Blocks before it that were not there have no content."""
