@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench conformance fuzz clean
+.PHONY: demo test lint bench conformance fuzz crash clean
 
 demo: $(STAMP)
 	$(BIN)/optemu demo
@@ -28,9 +28,14 @@ conformance: $(STAMP)
 	$(BIN)/python -m conformance
 
 # Hostile inputs of every kind, a million by default; says what to call to see a failure again.
-COUNT ?= 1000000
+fuzz: COUNT ?= 1000000
 fuzz: $(STAMP)
 	PYTHONPATH=tests:tests/e2e $(BIN)/python -m campaigns --count $(COUNT)
+
+# Trusted storage with the power, or the disk, going at any moment: a hundred thousand moments by default.
+crash: COUNT ?= 100000
+crash: $(STAMP)
+	PYTHONPATH=tests/unit/storage $(BIN)/python -m crash_points --count $(COUNT)
 
 # Debian keeps venv in a package of its own: say so rather than fail with pip's words.
 $(STAMP): pyproject.toml

@@ -9,7 +9,7 @@ from typing import Any
 from optemu import __version__
 from optemu.cli.sign import with_verb
 
-_VERBS = ("demo", "run", "serve", "invoke", "build", "sign", "ta", "syscalls", "trace", "doctor")
+_VERBS = ("demo", "run", "serve", "invoke", "build", "sign", "ta", "storage", "syscalls", "trace", "doctor")
 
 
 class _Parser(argparse.ArgumentParser):

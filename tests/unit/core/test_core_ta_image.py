@@ -7,7 +7,7 @@ import pytest
 from core_fakes import PAGE, fake_engines, image, new_tee
 
 from optemu.errors import TeeError
-from optemu.secure_world.core.ta_image import MAX_IDLE_INSTANCES, STACK_TOP
+from optemu.secure_world.core.ta_image import MAX_IDLE_INSTANCES, PARAMS_ROOM, STACK_TOP
 from optemu.secure_world.core.tee import Tee
 
 A = b"A" * 16
@@ -56,11 +56,20 @@ def test_instances_share_what_they_cannot_write(tee: Tee) -> None:
     assert first.cpu.host(0x40101000) != second.cpu.host(0x40101000)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("stack", "size"), [(0, PAGE), (1, PAGE), (PAGE + 1, 2 * PAGE), (1 << 20, 1 << 20)])
-def test_the_stack_ends_where_it_always_does(tee: Tee, stack: int, size: int) -> None:
+@pytest.mark.parametrize(
+    ("stack", "size"), [(PARAMS_ROOM, PAGE), (PAGE, PAGE), (PAGE + 16, 2 * PAGE), (1 << 20, 1 << 20)]
+)
+def test_a_stack_is_whole_pages_and_starts_where_the_tas_size_ends(tee: Tee, stack: int, size: int) -> None:
     instance, _ = image(tee, A, stack=stack).take()
     [region] = [r for r in instance.space.regions if r.label == "stack"]
     assert (region.size, region.end) == (size, STACK_TOP)
+    assert instance.sp == region.va + stack - PARAMS_ROOM
+
+
+@pytest.mark.parametrize("stack", [0, 1, PARAMS_ROOM - 16])
+def test_a_stack_without_room_for_parameters(tee: Tee, stack: int) -> None:
+    with pytest.raises(TeeError, match="raise TA_STACK_SIZE"):
+        image(tee, A, stack=stack)
 
 
 @pytest.mark.parametrize("stack", [STACK_TOP, 0xFFFFFFFF])

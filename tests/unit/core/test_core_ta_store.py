@@ -101,6 +101,15 @@ def test_sizes_nobody_should_believe() -> None:
 # --- what a session makes of it -----------------------------------------------------------------------------------------
 
 
+class NoRecords:
+    """No TA is installed in secure storage, and no version was seen yet."""
+
+    def open(self, thread: Any, uuid: bytes) -> Any:
+        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND)
+
+    def check_update_versions(self, thread: Any, image: Any) -> None: ...
+
+
 @pytest.fixture
 def tee(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tee]:
     """Images are believed when they are IMAGE, and are ELF files of the TA that ``uuid_of`` says."""
@@ -113,6 +122,7 @@ def tee(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tee]:
             return SimpleNamespace(hash=b"hash", payload=raw)
 
         monkeypatch.setattr(tee, "verify", verify)
+        monkeypatch.setattr(tee, "ta_records", NoRecords())
         monkeypatch.setattr(ldelf_loader, "map_elf", lambda payload: SimpleNamespace(needed=(), uuid=b""))
         monkeypatch.setattr(ldelf_loader, "load_modules", lambda modules, gap: image(tee, UUID).elf)
         yield tee

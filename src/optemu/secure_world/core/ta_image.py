@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from optemu.abi import gp
+from optemu.abi.utee import UTEE_PARAMS
 from optemu.board.memory import PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
 from optemu.secure_world.core.vm import DATA, DL, MAP_BASE, TEXT, AddressSpace
@@ -21,6 +22,8 @@ from optemu.secure_world.ldelf import ElfImage, Module, Segment, dlopen, link, p
 STACK_TOP = 0x4000_0000
 LOAD_BASE = 0x4010_0000
 STACK_ALIGNMENT = 16
+PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
+"""Octets at the beginning of the stack, for a call's parameters."""
 MAX_IDLE_INSTANCES = 8
 MAX_TA_MEMORY = 1 << 30
 _LARGE = 1 << 20
@@ -35,6 +38,10 @@ class TaInstance:
         """What is loaded: the image, and the libraries that the TA has opened since."""
         self.memory = memory
         self.stack_size = image.stack_size
+        self.params_at = image.elf.ta_head.stack_size - PARAMS_ROOM
+        """Where in ``region``, and in the stack, a call's struct utee_params lies. Not the last page's end: upstream
+        maps whole pages and starts the stack where the TA's size ends."""
+        self.sp = STACK_TOP - self.stack_size + self.params_at
         self.region: Region = memory.allocate(self.stack_size + image.writable_size, secure=True)
         self.cpu: Cpu = engine(image.elf.arch, image.new_key())
         self.space = AddressSpace(self.cpu)
@@ -150,9 +157,12 @@ class TaImage:
         self.new_key = new_key
         """Gives the pointer authentication key of an instance, None when it has none."""
         self._memory = memory
-        self.stack_size = round_up(max(elf.ta_head.stack_size, 1))
+        self.stack_size = round_up(elf.ta_head.stack_size)
         self.writable: list[Segment] = [s for s in elf.segments if s.writable]
         self.writable_size = sum(s.size for s in self.writable)
+        if elf.ta_head.stack_size < PARAMS_ROOM:
+            why = f"a stack of {elf.ta_head.stack_size} bytes has no room for a call's parameters: raise TA_STACK_SIZE"
+            raise TeeError(gp.TEE_ERROR_ACCESS_DENIED, why)
         if self.stack_size >= STACK_TOP or self.stack_size + self.writable_size > MAX_TA_MEMORY:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, "the TA wants more memory than the board has")
         self.read_only = self._load_read_only()

@@ -25,6 +25,9 @@ from optemu.secure_world.crypto.signed_header import SignedImage, TrustStore, lo
 from optemu.secure_world.crypto.ta_enc import OtpKeys
 from optemu.secure_world.storage.key_manager import KeyManager
 from optemu.secure_world.storage.ree_fs import ReeFs
+from optemu.secure_world.storage.rpmb import Rpmb
+from optemu.secure_world.storage.rpmb_fs import RpmbFs
+from optemu.secure_world.storage.rpmb_root import RpmbRoot
 from optemu.secure_world.syscalls.table import SyscallTable
 
 log = logging.getLogger("optemu.core")
@@ -45,7 +48,7 @@ class Tee:
         self.shm = ShmRegistry(board.memory)
         self.notif = Notif()
         self.time = TeeTime(board)
-        self.storage = Storage(ReeFs(KeyManager(board.config.huk), board.entropy), None)
+        self.storage = Storage(*_file_systems(board))
         self.ta_records = TaRecords(self)
         self.syscalls = SyscallTable(self)
         self.open_sessions = SessionList()
@@ -97,3 +100,13 @@ class Tee:
         if trace.on:
             trace.exit(points.VERIFY, 0, signed.key)
         return signed
+
+
+def _file_systems(board: Board) -> tuple[ReeFs, RpmbFs | None]:
+    """CFG_REE_FS, and as configured CFG_RPMB_FS and CFG_REE_FS_INTEGRITY_RPMB."""
+    config = board.config
+    keys = KeyManager(config.huk)
+    if not config.rpmb:
+        return ReeFs(keys, board.entropy), None
+    rpmb_fs = RpmbFs(Rpmb(config.huk, board.entropy, config.rpmb_write_key), keys, board.entropy)
+    return ReeFs(keys, board.entropy, RpmbRoot(rpmb_fs) if config.ree_fs_integrity_rpmb else None), rpmb_fs

@@ -19,8 +19,6 @@ from optemu.secure_world.core.abort import report_abort, report_panic
 from optemu.secure_world.core.param import Memref, TaParams, Value
 from optemu.secure_world.core.session import Session, SessionList, TaCtx
 from optemu.secure_world.core.ta_image import (
-    STACK_ALIGNMENT,
-    STACK_TOP,
     TaInstance,
 )
 from optemu.secure_world.core.tee_cryp_state import CRYP_STATES_MAX, TeeCrypState
@@ -38,7 +36,6 @@ log = logging.getLogger("optemu.core")
 CFG_CORE_MAX_SYSCALL_RECURSION = 4
 CFG_TA_ASLR_MAX_OFFSET_PAGES = 128
 ABORT_PANIC_CODE = 0xDEADBEEF
-_PARAMS_ROOM = (UTEE_PARAMS.size + STACK_ALIGNMENT - 1) & -STACK_ALIGNMENT
 _NO_PARAMS = bytes(UTEE_PARAMS.size)
 _SVC, _STOPPED = Stop.SVC, Stop.STOPPED
 _stretches = itertools.count(1)
@@ -110,8 +107,7 @@ class UserTaCtx(TaCtx):
                 log.error("TA %s: calls between TAs are nested too deeply", gp.uuid_str(self.uuid))
                 return gp.TEE_ERROR_OUT_OF_MEMORY
             params = session.param
-            sp = STACK_TOP - _PARAMS_ROOM
-            at = instance.stack_size - _PARAMS_ROOM
+            sp, at = instance.sp, instance.params_at
             try:
                 self._push_params(instance, params, at)
             except TeeError as e:

@@ -7,6 +7,9 @@ from optemu.errors import TeeError
 from optemu.secure_world.crypto.block import BlockCipher, start
 from optemu.secure_world.crypto.provider import Buffer, MacCtx
 
+_PIECE = 1 << 14
+"""Octets encrypted at a time: all but a block of them is thrown away, and small pieces are cheap to get again."""
+
 
 class CbcChain:
     """CBC encryption of data of any length, of which only the last block is kept. CCM's MAC is one as well."""
@@ -22,13 +25,25 @@ class CbcChain:
         self._native: CipherContext = start(algorithm, modes.CBC(last or bytes(self._size)), True)
 
     def update(self, data: Buffer) -> None:
-        excess = (len(self.partial) + len(data)) % self._size
-        if excess or self.partial:
-            joined = b"".join((self.partial, data))
-            whole = len(joined) - excess
-            data, self.partial = memoryview(joined)[:whole], joined[whole:]
-        if len(data):
-            self.last = self._native.update(data)[-self._size :]
+        if not self.partial and not len(data) % self._size:
+            self._chain(data)
+            return
+        view = memoryview(data)
+        if self.partial:
+            missing = self._size - len(self.partial)
+            self.partial += view[:missing]
+            if len(self.partial) < self._size:
+                return
+            self._chain(self.partial)
+            view = view[missing:]
+        whole = len(view) - len(view) % self._size
+        self._chain(view[:whole])
+        self.partial = bytes(view[whole:])
+
+    def _chain(self, blocks: Buffer) -> None:
+        view = memoryview(blocks)
+        for at in range(0, len(view), _PIECE):
+            self.last = self._native.update(view[at : at + _PIECE])[-self._size :]
 
     def pad_with_zeros(self) -> None:
         if self.partial:

@@ -52,6 +52,7 @@ class Ccm(AuthencCtx):
         if len(data) > self._payload_left:
             raise _refused(f"{len(data)} bytes of payload, {self._payload_left} are left of those declared")
         self._payload_left -= len(data)
+        data = bytes(data)  # it is read twice, and must not change in between
         out = self._stream.update(data)
         self._mac.update(data if self._encrypt else out)
         return out

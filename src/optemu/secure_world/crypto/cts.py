@@ -29,13 +29,15 @@ class Cts(CipherCtx):
 
     def _encrypt_last(self, data: Buffer) -> bytes:
         short = len(data) % 16 or 16
-        out = memoryview(self._cbc.update(b"".join((data, bytes(16 - short))), False))
-        return b"".join((out[:-32], out[-16:], out[-32 : short - 32 or None]))
+        view = memoryview(data)
+        head = self._cbc.update(view[: -16 - short], False)
+        tail = self._cbc.update(bytes(view[-16 - short :]) + bytes(16 - short), False)
+        return b"".join((head, tail[16:], tail[:short]))
 
     def _decrypt_last(self, data: Buffer) -> bytes:
         short = len(data) % 16 or 16
         view = memoryview(data)
-        head, stolen_from, stump = view[: -16 - short], view[-16 - short : -short], view[-short:]
+        head, stolen_from, stump = view[: -16 - short], bytes(view[-16 - short : -short]), view[-short:]
         # What the last block stole is the end of what the block before it decrypts to.
         stolen = start(self._keyed, modes.ECB(), False).update(stolen_from)[short:]
         plain = self._cbc.update(head, False)

@@ -199,7 +199,7 @@ class Gcm(AuthencCtx):
         if not len(data):
             return b""
         self._count(data)
-        out = engine.update_payload(data)
+        out = engine.update_payload(data if self._encrypt else bytes(data))  # decryption reads it twice
         self._limit_kept(engine)
         return out
 
@@ -233,7 +233,7 @@ class Gcm(AuthencCtx):
         engine = self._end()
         assert not isinstance(engine, _Encryptor), "who encrypts ends with enc_final"
         try:
-            return engine.last_payload(data, tag)
+            return engine.last_payload(bytes(data), tag)
         except InvalidTag:
             raise TeeError(gp.TEE_ERROR_MAC_INVALID, "the tag of GCM is not that of key, nonce and data") from None
 

@@ -1,5 +1,6 @@
 """GF(2^128), the field of GHASH and XTS: polynomials over bits, modulo x^128 + x^7 + x^2 + x + 1."""
 
+from functools import cache
 from typing import Final
 
 _ONES: Final = int.from_bytes(b"\x01" * 255, "big")
@@ -36,15 +37,19 @@ def _reduce(product: int) -> int:
 def times_x(a: int, power: int) -> int:
     """``a`` times x^power."""
     a = _reduce(a << power % 128)
-    power >>= 7
-    square = 0x87  # x^128
-    while power:
-        if power & 1:
-            a = times(a, square)
-        power >>= 1
-        if power:
-            square = times(square, square)
+    for bit in range(7, power.bit_length()):
+        if power >> bit & 1:
+            a = times(a, _square(bit))
     return a
+
+
+@cache
+def _square(times_squared: int) -> int:
+    """x^(2^times_squared), from x^128 on."""
+    if times_squared == 7:
+        return 0x87
+    root = _square(times_squared - 1)
+    return times(root, root)
 
 
 def geometric(first: int, count: int) -> int:
@@ -53,23 +58,31 @@ def geometric(first: int, count: int) -> int:
     All together are doubled: x^128 and its squares have but four terms. ``count`` may be up to MAX_COUNT.
     """
     assert count <= MAX_COUNT
-    row, ones, length = first, 1, 1
+    row, length = first, 1
     while length < count:
         terms = (length,) if length < 128 else (0, length >> 7, length >> 6, 7 * (length >> 7))
         more = 0
         for power in terms:
-            more ^= _each_times_x(row, power, ones)
+            more ^= _each_times_x(row, power, length)
         row |= more << 128 * length
-        ones |= ones << 128 * length
         length *= 2
     return row & (1 << 128 * count) - 1
 
 
-def _each_times_x(row: int, power: int, ones: int) -> int:
-    """Each element of a row times x^power, which must be below 122; ``ones`` is a row of 1."""
-    high = row >> 128 - power & ones * ((1 << power) - 1)
-    low = (row & ones * ((1 << 128 - power) - 1)) << power
+def _each_times_x(row: int, power: int, length: int) -> int:
+    """Each of the ``length`` elements of a row times x^power; the power must be below 122."""
+    high = row >> 128 - power & _low_bits(power, length)
+    low = (row & _low_bits(128 - power, length)) << power
     return low ^ high ^ high << 1 ^ high << 2 ^ high << 7
+
+
+@cache
+def _low_bits(bits: int, length: int) -> int:
+    """A row of ``length``, a power of two, with the lowest bits of each element set."""
+    if length == 1:
+        return (1 << bits) - 1
+    half = _low_bits(bits, length // 2)
+    return half << 64 * length | half
 
 
 def inverse(a: int) -> int:

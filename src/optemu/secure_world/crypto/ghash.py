@@ -66,13 +66,18 @@ class Ghash:
 
     def update(self, data: Buffer) -> None:
         """Data of any length."""
-        excess = (len(self._partial) + len(data)) % 16
-        if excess or self._partial:
-            joined = b"".join((self._partial, data))
-            whole = len(joined) - excess
-            data, self._partial = memoryview(joined)[:whole], joined[whole:]
-        if len(data):
-            self._feed(data)
+        view = memoryview(data)
+        if self._partial:
+            missing = 16 - len(self._partial)
+            self._partial += view[:missing]
+            if len(self._partial) < 16:
+                return
+            self._feed(self._partial)
+            view = view[missing:]
+        whole = len(view) - len(view) % 16
+        if whole:
+            self._feed(view[:whole])
+        self._partial = bytes(view[whole:])
 
     def pad(self) -> None:
         """Zeros to the end of a block that was begun."""

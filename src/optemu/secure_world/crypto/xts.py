@@ -29,7 +29,7 @@ def _whiten(ecb: CipherContext, data: memoryview, tweak: int) -> bytes:
 class Xts(CipherCtx):
     """Whole blocks at each update; the last may end with a short block when a whole one goes before it."""
 
-    __slots__ = ("_both", "_done", "_encrypt", "_iv", "_key1", "_key2")
+    __slots__ = ("_both", "_done", "_encrypt", "_first", "_iv", "_key1", "_key2", "_to_iv")
     block_size = 16
 
     def __init__(
@@ -48,6 +48,8 @@ class Xts(CipherCtx):
         self._key1 = block.keyed(key)
         self._key2 = block.keyed(key2)
         self._done = 0
+        self._first: int | None = None
+        self._to_iv: CipherContext | None = None
         native = isinstance(self._key1, algorithms.AES) and len(key) != 24 and bytes(key) != bytes(key2)
         self._both = algorithms.AES(bytes(key) + bytes(key2)) if native else None
 
@@ -59,16 +61,25 @@ class Xts(CipherCtx):
         if len(data) < 16:
             raise TeeError(gp.TEE_ERROR_BAD_STATE, f"XTS needs a whole block of 16 bytes, not {len(data)} bytes")
         if self._done:
-            tweak = self._tweak(self._done).to_bytes(16, "little")
-            self._iv = start(self._key2, modes.ECB(), False).update(tweak)
+            self._go_on()
         self._done = len(data) // 16
         if self._both is not None:
             return start(self._both, modes.XTS(self._iv), self._encrypt).update(data)
         return self._by_ecb(memoryview(data))
 
+    def _go_on(self) -> None:
+        """From the place where the last update began to the one where it ended."""
+        self._first = self._tweak(self._done)
+        if self._both is not None:
+            if self._to_iv is None:
+                self._to_iv = start(self._key2, modes.ECB(), False)
+            self._iv = self._to_iv.update(self._first.to_bytes(16, "little"))
+
     def _tweak(self, block: int) -> int:
-        first = start(self._key2, modes.ECB(), True).update(self._iv)
-        return times_x(int.from_bytes(first, "little"), block)
+        """Of a block that counts from the beginning of this update."""
+        if self._first is None:
+            self._first = int.from_bytes(start(self._key2, modes.ECB(), True).update(self._iv), "little")
+        return times_x(self._first, block)
 
     def _by_ecb(self, data: memoryview) -> bytes:
         ecb = start(self._key1, modes.ECB(), self._encrypt)
@@ -90,4 +101,5 @@ class Xts(CipherCtx):
         twin = Xts.__new__(Xts)
         for name in Xts.__slots__:
             setattr(twin, name, getattr(self, name))
+        twin._to_iv = None
         return twin

@@ -4,13 +4,17 @@ import logging
 import struct
 
 from optemu.abi import gp
+from optemu.abi.obj import TEE_STORAGE_PRIVATE_RPMB
 from optemu.board.memory import SEC_WINDOW, Usage
+from optemu.errors import TeeError
 from optemu.secure_world.core.param import TaParams, Value, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
+from optemu.secure_world.storage.rpmb_fs import RpmbFs
 
 console = logging.getLogger("optemu.console")
+log = logging.getLogger("optemu.core")
 
 STATS_CMD_PAGER_STATS = 0
 STATS_CMD_ALLOC_STATS = 1
@@ -23,6 +27,7 @@ STATS_NB_POOLS = 5
 STATS_DRIVER_TYPE_CLOCK = 0
 STATS_DRIVER_TYPE_REGULATOR = 1
 ALLOC_ID_TA_RAM = 3
+ALLOC_ID_RPMB = 5
 # struct pta_stats_alloc: desc, free2_sum, allocated, max_allocated, size, three figures about failures
 _ALLOC = struct.Struct("<32sQ6I")
 # struct pta_stats_ta: uuid, panicked, sess_num, heap
@@ -32,7 +37,6 @@ _POOLS = {
     2: "Public DDR (deprecated)",
     ALLOC_ID_TA_RAM: "Physical TA memory",
     4: "KHeap (disabled)",
-    5: "RPMB secure storage (no data)",
 }
 _DRIVERS = {STATS_DRIVER_TYPE_CLOCK: "clocks", STATS_DRIVER_TYPE_REGULATOR: "regulators"}
 _U32 = 0xFFFFFFFF
@@ -48,7 +52,7 @@ def _pager(pta: PseudoTa, call: PtaCall) -> None:
 def _alloc(pta: PseudoTa, call: PtaCall) -> int:
     """[in] value: pool or 0 for all, reset. [out] memref: one struct pta_stats_alloc for each.
 
-    Only TA memory is limited and counted here.
+    Only TA memory and RPMB are limited and counted here.
     """
     pool, out, *_ = call.params
     if pool.a > STATS_NB_POOLS:
@@ -58,7 +62,7 @@ def _alloc(pta: PseudoTa, call: PtaCall) -> int:
         out.size = len(pools) * _ALLOC.size
         return gp.TEE_ERROR_SHORT_BUFFER
     memory = pta.tee.board.memory.usage(secure=True)
-    ret: int = out.give(b"".join(_pool(n, memory) for n in pools))
+    ret: int = out.give(b"".join(_rpmb(pta, call.thread) if n == ALLOC_ID_RPMB else _pool(n, memory) for n in pools))
     if pool.b and ALLOC_ID_TA_RAM in pools:
         memory.reset()
     return ret
@@ -70,6 +74,19 @@ def _pool(number: int, memory: Usage) -> bytes:
         size = SEC_WINDOW[1] - SEC_WINDOW[0]
         figures = [memory.used, memory.peak, size, memory.failures, memory.biggest_failure, memory.used_at_failure]
     return _ALLOC.pack(_POOLS[number].encode(), 0, *(min(n, _U32) for n in figures))
+
+
+def _rpmb(pta: PseudoTa, thread: Thread) -> bytes:
+    """rpmb_mem_stats."""
+    fs = pta.tee.storage.file_ops(TEE_STORAGE_PRIVATE_RPMB)
+    try:
+        if isinstance(fs, RpmbFs):
+            with pta.tee.storage.ree(thread) as ree:
+                used, size = fs.mem_stats(ree)
+            return _ALLOC.pack(b"RPMB secure storage", 0, used, used, size, 0, 0, 0)
+    except TeeError as error:
+        log.info("figures of RPMB: %s", error)
+    return _ALLOC.pack(b"RPMB secure storage (no data)", 0, *[0] * 6)
 
 
 def _tas(pta: PseudoTa, call: PtaCall) -> int:

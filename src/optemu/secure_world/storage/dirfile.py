@@ -108,6 +108,10 @@ class Dirfile:
             raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"file {number:x} belongs to no object any more")
         return idx
 
+    def has(self, number: int) -> bool:
+        """Does file ``number`` belong to an object?"""
+        return self._by_number.get(number) is not None
+
     def objects(self, uuid: bytes) -> Iterator[bytes]:
         """tee_fs_dirfile_get_next, again and again. Changes meanwhile are seen."""
         idx = 0

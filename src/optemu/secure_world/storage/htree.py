@@ -15,7 +15,7 @@ change must drop the tree and open it again: it is then the committed one.
 import hashlib
 import logging
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -31,11 +31,14 @@ log = logging.getLogger("optemu.core")
 
 _IV, _NODE, _HEAD = abi.TEE_FS_HTREE_IV_SIZE, abi.NODE_IMAGE.size, abi.IMAGE.size
 _RUN_MAX: Final = 256 << 10
+Head: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
+"""iv, tag, enc_fek, imeta, counter"""
 
 
 def corrupt(name: object, what: str) -> TeeError:
-    """TEE_ERROR_CORRUPT_OBJECT for the file called ``name``, said in the log as well."""
-    log.error("secure storage: %s: %s", name, what)
+    """TEE_ERROR_CORRUPT_OBJECT for the file called ``name``; what has a name is complained of in the log as well."""
+    if name is not None:
+        log.error("secure storage: %s: %s", name, what)
     return TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{name}: {what}")
 
 
@@ -88,7 +91,7 @@ class Htree:
     ) -> None:
         self.fd = fd
         self.name = name
-        """For the log."""
+        """For the log; None: whoever called knows what he does."""
         self.length = 0
         """Octets of data in the file; whoever changes it calls ``set_dirty``."""
         self.layout = layout
@@ -150,8 +153,12 @@ class Htree:
         The root is the one with ``root_hash``, or the later one. TeeError: TEE_ERROR_CORRUPT_OBJECT; Unfinished;
         TEE_ERROR_SECURITY when no head is committed.
         """
-        head, self._nodes[1] = self._init_head_from_data(files, root_hash)
-        self._verify_root(*head)
+        for head, root in self._init_head_from_data(files, root_hash):
+            self._nodes[1] = root
+            if self._verify_root(*head):
+                break
+        else:
+            raise corrupt(self.name, "its head is damaged, or encrypted with another key")
         self._init_tree_from_data(files)
         self._verify_tree()
         self._committed = self._last
@@ -160,18 +167,16 @@ class Htree:
     def reopen(self, files: Files, fd: int, root_hash: bytes | None = None) -> bool:
         """Is the file, open as ``fd``, still what this tree says? Then ``fd`` is used from now on."""
         other = Htree(fd, self.name, self._keys, self._rng, self._uuid, self.layout)
-        head, node = other._init_head_from_data(files, root_hash)
-        if head[4] != self._counter or _image(node) != _image(self._nodes[1]):
-            return False
         at = (self._counter & 1) * _HEAD
-        if other._heads[at : at + _HEAD] != self._heads[at : at + _HEAD]:
-            return False
-        self.fd = fd
-        return True
+        for head, node in other._init_head_from_data(files, root_hash):
+            same = head[4] == self._counter and _image(node) == _image(self._nodes[1])
+            if same and other._heads[at : at + _HEAD] == self._heads[at : at + _HEAD]:
+                self.fd = fd
+                return True
+        return False
 
-    def _init_head_from_data(
-        self, files: Files, root_hash: bytes | None
-    ) -> tuple[tuple[bytes, bytes, bytes, bytes, int], Node]:
+    def _init_head_from_data(self, files: Files, root_hash: bytes | None) -> list[tuple[Head, Node]]:
+        """Heads with their roots that may be committed: both, when nothing but the head was changed."""
         block_size, at = self.layout.block_size, self.layout.nodes(0)
         raw = files.read(self.fd, 0, 4 * block_size)
         if root_hash is None and self._never_committed(raw):
@@ -187,11 +192,13 @@ class Htree:
             if idx is None:
                 log.error("secure storage: %s: none of its heads is committed", self.name)
                 raise TeeError(gp.TEE_ERROR_SECURITY, f"{self.name}: none of its heads is committed")
-            return heads[idx], roots[idx]
-        for head, root in zip(heads, roots, strict=True):
-            if root.hash == root_hash:
-                return head, root
-        raise corrupt(self.name, "it is not the version that belongs here")
+            if not _is_other(heads[idx][4], heads[1 - idx][4]):
+                raise corrupt(self.name, f"its heads have the counters {heads[0][4]} and {heads[1][4]}")
+            return [(heads[idx], roots[idx])]
+        found = [(heads[n], roots[n]) for n in (0, 1) if roots[n].hash == root_hash]
+        if not found:
+            raise corrupt(self.name, "it is not the version that belongs here")
+        return found
 
     def _never_committed(self, raw: bytes) -> bool:
         """Does the file begin as one that ``create`` did not come to the end of? It can be created again."""
@@ -199,14 +206,15 @@ class Htree:
         longest = self.layout.nodes(0) + 2 * _NODE
         return len(raw) <= longest and not any(first) and not any(second[-abi.COUNTER.size :])
 
-    def _verify_root(self, iv: bytes, tag: bytes, enc_fek: bytes, imeta: bytes, counter: int) -> None:
+    def _verify_root(self, iv: bytes, tag: bytes, enc_fek: bytes, imeta: bytes, counter: int) -> bool:
         self._counter, self._enc_fek = counter, enc_fek
         self._gcm = AESGCM(self._keys.decrypt_fek(self._uuid, enc_fek))
         try:
             plain = self._gcm.decrypt(iv, imeta + tag, self._root_aad(iv))
         except InvalidTag:
-            raise corrupt(self.name, "its head is damaged, or encrypted with another key") from None
+            return False
         self.length, self._max_node_id = abi.IMETA.unpack(plain)
+        return True
 
     def _root_aad(self, iv: bytes) -> bytes:
         """As with CFG_REE_FS_HTREE_HASH_SIZE_COMPAT, the default: only half of the hash counts."""
@@ -273,11 +281,10 @@ class Htree:
         self._flush(files)
         size = self.layout.block_size
         places = [self.layout.block(n, self._nodes[n + 1].flags & 1) for n in range(first, first + count)]
-        if first == 0 and count == 1 and self._front:
-            start, raw = self.layout.nodes(0), self._front
-        else:
+        start, raw, end = self.layout.nodes(0), self._front, places[-1] + size
+        if end > start + len(raw):
             start = places[0]
-            raw = files.read(self.fd, start, places[-1] + size - start)
+            raw = files.read(self.fd, start, end - start)
         for num, place in enumerate(places, first):
             node = self._nodes[num + 1]
             crypt = raw[place - start : place - start + size]
@@ -432,3 +439,12 @@ def _get_idx_from_counter(counter0: int, counter1: int) -> int | None:
     if not counter0 & 1:
         return 0 if not counter1 & 1 or counter0 > counter1 else 1
     return 1 if counter1 & 1 else None
+
+
+def _is_other(counter: int, other: int) -> bool:
+    """May the head that is not committed have this counter? It is one behind, or a torn write made it a mixture.
+
+    Upstream does not ask, and takes the commit before for the last one where the counter of that is damaged.
+    """
+    before, after = abi.COUNTER.pack(counter - 1 & 0xFFFFFFFF), abi.COUNTER.pack(counter + 1 & 0xFFFFFFFF)
+    return abi.COUNTER.pack(other) in [after[:n] + before[n:] for n in range(abi.COUNTER.size)]

@@ -56,7 +56,7 @@ def truncate_data(files: Files, tree: Htree, size: int) -> int:
     """
     if size > tree.length:
         _out_of_place_write(files, tree, tree.length, None, size - tree.length)
-    else:
+    elif size < tree.length:
         tree.truncate(size // tree.layout.block_size)
         tree.length = size
     blocks = -(-size // tree.layout.block_size)

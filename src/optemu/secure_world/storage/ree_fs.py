@@ -156,6 +156,13 @@ class ReeFs(FileOperations):
             self._handles += 1
         return tree.length, ReeFile(fd, name, tree)
 
+    def _committed(self, files: Files, dirh: Dirfile, fh: ReeFile) -> Htree:
+        """The object as it is now. Upstream's handles do not see, and undo, what another has written since."""
+        tree, number = fh.tree, fh.name.number
+        if tree is not None and (not dirh.has(number) or tree.root_hash == dirh.entry(dirh.index(number)).hash):
+            return tree
+        return self._open_tree(files, fh.fd, fh.name, dirh)
+
     def create(self, ree: Ree, po: Pobj, overwrite: bool, head: bytes, attr: bytes, data: bytes) -> FileHandle:
         with self._dirfile(ree) as dirh:
             idx = dirh.find(po.uuid, po.obj_id)
@@ -211,9 +218,8 @@ class ReeFs(FileOperations):
 
     def read(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> bytes:
         assert isinstance(fh, ReeFile)
-        if fh.tree is None:
-            with self._dirfile(ree) as dirh:
-                fh.tree = self._open_tree(ree.files, fh.fd, fh.name, dirh)
+        with self._dirfile(ree) as dirh:
+            fh.tree = self._committed(ree.files, dirh, fh)
         return read_data(ree.files, fh.tree, pos, size)
 
     def write(self, ree: Ree, fh: FileHandle, pos: int, data: bytes) -> None:
@@ -235,7 +241,7 @@ class ReeFs(FileOperations):
         """What is done to the object's tree is committed, or the tree forgotten."""
         assert isinstance(fh, ReeFile)
         with self._dirfile(ree) as dirh:
-            tree = fh.tree or self._open_tree(ree.files, fh.fd, fh.name, dirh)
+            tree = self._committed(ree.files, dirh, fh)
             fh.tree = None
             idx = dirh.index(fh.name.number)
             yield tree

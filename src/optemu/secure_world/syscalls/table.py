@@ -59,7 +59,6 @@ def _row(number: int, name: str, handler: Handler | None, args: str = "", note: 
     return SyscallRow(number, f"syscall_{name}", handler, args, FULL if handler else LATER, note)
 
 
-
 SYSCALLS: tuple[SyscallRow, ...] = (
     SyscallRow(scn.TEE_SCN_RETURN, "syscall_sys_return", None, "ret:tee_result", CORE, "ends the call"),
     _row(scn.TEE_SCN_LOG, "log", misc.syscall_log, "buf:ptr len:size"),

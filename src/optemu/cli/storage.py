@@ -1,0 +1,253 @@
+"""``optemu storage``: look into a stopped machine's trusted storage, and move objects.
+
+An exported object is a directory: ``object.json`` (owner, id, type, sizes, usage), ``attributes`` (a key's, as OP-TEE
+stores them; empty for data) and ``data``. It is in the clear, and not bound to a board.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optemu.abi.gp import uuid_octets
+from optemu.board.config import Config, ConfigError
+from optemu.cli.common import fail, read_config
+
+if TYPE_CHECKING:
+    from optemu.cli.store import Store, Stored
+    from optemu.secure_world.storage.dirfile import Entry
+
+_OBJECT_HELP = "the object's identifier: text, or hex: and hexadecimal digits"
+_NUMBERS = ("object_type", "object_size", "max_object_size", "usage", "have_attrs")
+
+
+def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    p = verbs.add_parser(
+        "storage",
+        help="look into trusted storage",
+        description="Look into the trusted storage of a machine that is not running, and move objects. Keys are those "
+        "of the board's configuration.",
+    )
+    actions = p.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        a = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        a.add_argument("--state", metavar="DIR", type=Path, help="state directory, or a copy of a board's /var/lib/tee")
+        a.add_argument("--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml)")
+        a.set_defaults(run=lambda args: _run(name, run, args))
+        return a
+
+    ls = action("ls", _ls, "list objects: file, TA, identifier, kind, size, version, and what is damaged")
+    ls.add_argument("uuid", metavar="UUID", nargs="?", help="only those of this TA")
+    cat = action("cat", _cat, "write an object's data to standard output")
+    export = action("export", _export, "write an object into a directory: object.json, attributes, data, in the clear")
+    for a in (cat, export):
+        a.add_argument("uuid", metavar="UUID", help="the TA that owns it")
+        a.add_argument("object", metavar="OBJECT", help=_OBJECT_HELP)
+    export.add_argument("to", metavar="TO", type=Path, help="the directory, which is made")
+    imp = action("import", _import, "put an exported object into a store")
+    imp.add_argument("source", metavar="FROM", type=Path, help="what optemu storage export wrote")
+    imp.add_argument("--overwrite", action="store_true", help="replace the object if it is there")
+    check = action("check", _check, "verify every object to its last byte; status 1 if anything is damaged")
+    du = action("du", _du, "objects and bytes of each TA, and bytes on disk")
+    for a in (ls, check, du):
+        a.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _run(name: str, action: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    from optemu.errors import TeeError
+
+    # What is damaged is said on our own lines, once.
+    logging.getLogger("optemu").addHandler(logging.NullHandler())
+    try:
+        return action(args)
+    except BrokenPipeError:
+        raise
+    except (ConfigError, OSError, ValueError) as e:
+        return fail(f"storage {name}", e)
+    except TeeError as e:
+        return fail(f"storage {name}", f"{e} ({_result(e)})")
+
+
+def _result(e: Any) -> str:
+    from optemu.abi import gp
+
+    return gp.result_name(e.code)
+
+
+def _config(args: argparse.Namespace) -> Config:
+    config = read_config(args.config)
+    if args.state is not None:
+        config.state = args.state
+    return config
+
+
+@contextlib.contextmanager
+def _store(args: argparse.Namespace, change: bool = False) -> Iterator["Store"]:
+    from optemu.cli.store import open_store
+
+    with open_store(_config(args), change) as store:
+        yield store
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def _describe(store: "Store", entry: "Entry", look: "Callable[[bytes, bytes], Stored]") -> dict[str, Any]:
+    from optemu.abi import gp
+    from optemu.cli.store import show_id
+    from optemu.errors import TeeError
+
+    found: dict[str, Any] = {
+        "file": f"{entry.file_number:x}",
+        "owner": gp.uuid_str(entry.uuid),
+        "id": show_id(entry.obj_id),
+        "on_disk": store.size_on_disk(entry),
+    }
+    try:
+        stored = look(entry.uuid, entry.obj_id)
+    except TeeError as e:
+        return found | {"damaged": str(e)}
+    return found | {"kind": stored.kind, "size": stored.data_size, "version": stored.version}
+
+
+def _all(store: "Store", owner: bytes | None = None) -> list[dict[str, Any]]:
+    return [_describe(store, e, store.look) for e in store.entries() if owner in (None, e.uuid)]
+
+
+def _ls(args: argparse.Namespace) -> int:
+    owner = uuid_octets(args.uuid) if args.uuid else None
+    with _store(args) as store:
+        objects = _all(store, owner)
+    if args.json:
+        print(json.dumps(objects, indent=1))
+        return 0
+    rows = [("file", "TA", "object", "kind", "bytes", "version")]
+    for o in objects:
+        kind = "damaged" if "damaged" in o else o["kind"]
+        rows.append((o["file"], o["owner"], o["id"], kind, str(o.get("size", "-")), str(o.get("version", "-"))))
+    _table(rows, right=(4, 5))
+    for o in objects:
+        if "damaged" in o:
+            print(f"damaged: {o['damaged']}")
+    return 0
+
+
+def _table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...]) -> None:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    for row in rows:
+        cells = [c.rjust(w) if n in right else c.ljust(w) for n, (c, w) in enumerate(zip(row, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+
+
+def _check(args: argparse.Namespace) -> int:
+    with _store(args) as store:
+        entries = store.entries()
+        objects = [_describe(store, e, lambda owner, obj_id: store.read(owner, obj_id)[0]) for e in entries]
+        known = {o["file"] for o in objects} | {"dirf.db"}
+        orphans = [name for name in store.files.names() if name not in known]
+    damaged = [o for o in objects if "damaged" in o]
+    if args.json:
+        print(json.dumps({"objects": len(objects), "damaged": damaged, "orphans": orphans}, indent=1))
+    else:
+        for o in damaged:
+            print(f"damaged: {o['damaged']}")
+        for name in orphans:
+            print(f"file {name}: belongs to no object; an interrupted run may have left it")
+        print(f"{len(objects)} object{'s' * (len(objects) != 1)}, {len(damaged)} damaged")
+    return 1 if damaged else 0
+
+
+def _du(args: argparse.Namespace) -> int:
+    with _store(args) as store:
+        objects = _all(store)
+        database = store.files.size_on_disk("dirf.db")
+    tas: dict[str, dict[str, int]] = {}
+    for o in objects:
+        ta = tas.setdefault(o["owner"], {"objects": 0, "size": 0, "on_disk": 0})
+        ta["objects"] += 1
+        ta["size"] += o.get("size", 0)
+        ta["on_disk"] += o["on_disk"]
+    if args.json:
+        print(json.dumps({"tas": tas, "dirf.db": database}, indent=1))
+        return 0
+    rows = [("TA", "objects", "bytes", "on disk")]
+    rows += [(owner, str(ta["objects"]), str(ta["size"]), str(ta["on_disk"])) for owner, ta in sorted(tas.items())]
+    rows.append(("dirf.db", "", "", str(database)))
+    _table(rows, right=(1, 2, 3))
+    return 0
+
+
+def _cat(args: argparse.Namespace) -> int:
+    from optemu.cli.store import read_id
+
+    owner, obj_id = uuid_octets(args.uuid), read_id(args.object)
+    with _store(args) as store:
+        _, data = store.read(owner, obj_id)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    return 0
+
+
+# --- moving -----------------------------------------------------------------------------------------------------------
+
+
+def _export(args: argparse.Namespace) -> int:
+    from optemu.cli.store import read_id
+
+    owner, obj_id = uuid_octets(args.uuid), read_id(args.object)
+    with _store(args) as store:
+        stored, data = store.read(owner, obj_id)
+    to: Path = args.to
+    to.mkdir(mode=0o700)
+    numbers = {name: getattr(stored, name) for name in _NUMBERS}
+    about = {"owner": args.uuid.lower(), "id": obj_id.hex(), **numbers}
+    for name, content in (
+        ("object.json", json.dumps(about, indent=1).encode() + b"\n"),
+        ("attributes", stored.attributes),
+        ("data", data),
+    ):
+        (to / name).touch(mode=0o600)
+        (to / name).write_bytes(content)
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from optemu.abi import gp
+    from optemu.errors import TeeError
+
+    owner, obj_id, stored = _exported(args.source)
+    data = (args.source / "data").read_bytes()
+    stored = dataclasses.replace(stored, attributes=(args.source / "attributes").read_bytes())
+    with _store(args, change=True) as store:
+        try:
+            store.write(owner, obj_id, stored, data, args.overwrite)
+        except TeeError as e:
+            if e.code != gp.TEE_ERROR_ACCESS_CONFLICT:
+                raise
+            raise ValueError(f"{e}; --overwrite replaces it") from None
+    return 0
+
+
+def _exported(source: Path) -> tuple[bytes, bytes, "Stored"]:
+    """Owner, identifier and head that object.json tells; ValueError says what is wrong with it."""
+    from optemu.abi.obj import TEE_OBJECT_ID_MAX_LEN
+    from optemu.cli.store import Stored
+
+    path = source / "object.json"
+    try:
+        about = json.loads(path.read_bytes())
+        numbers = {name: about[name] for name in _NUMBERS}
+        owner, obj_id = uuid_octets(about["owner"]), bytes.fromhex(about["id"])
+    except (ValueError, TypeError, KeyError, AttributeError) as e:
+        raise ValueError(f"{path}: not what optemu storage export writes: {e}") from None
+    if not all(type(n) is int and 0 <= n <= 0xFFFFFFFF for n in numbers.values()):
+        raise ValueError(f"{path}: {', '.join(_NUMBERS)} are numbers of 32 bits")
+    if len(obj_id) > TEE_OBJECT_ID_MAX_LEN:
+        raise ValueError(f"{path}: an identifier has {TEE_OBJECT_ID_MAX_LEN} bytes at most")
+    return owner, obj_id, Stored(**numbers, attributes=b"", data_offset=0, data_size=0, version=0)

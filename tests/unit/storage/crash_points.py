@@ -1,0 +1,186 @@
+"""``make crash``: workloads of storage, stopped at each of their file operations in every way, and looked at again."""
+
+import argparse
+import itertools
+import logging
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from faults import ERRORS, POWER_CUTS, FaultyFiles, PowerCut
+from memory_files import OTHER_TA, TA, MemoryFiles, Store
+
+from optemu.errors import TeeError
+
+Key = tuple[bytes, bytes]
+Objects = dict[Key, bytes]
+
+KEYS: list[Key] = [(TA, b"a"), (TA, b"b"), (TA, b""), (OTHER_TA, b"a")]
+SIZES = [0, 1, 60, 4095, 4096, 4097, 9000, 20_000]
+STEPS = ("create", "create", "write", "write", "write", "truncate", "truncate", "rename", "remove", "close")
+
+
+@dataclass
+class Step:
+    """One call, and what it makes of the objects that are there."""
+
+    what: str
+    key: Key
+    other: bytes = b""
+    pos: int = 0
+    data: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.key[1]!r} other={self.other!r} pos={self.pos} size={len(self.data)}"
+
+    def applied(self, before: Objects) -> Objects:
+        after = dict(before)
+        old = before.get(self.key, b"")
+        match self.what:
+            case "create":
+                after[self.key] = self.data
+            case "write" if self.data:
+                end = self.pos + len(self.data)
+                after[self.key] = old[: self.pos].ljust(self.pos, b"\0") + self.data + old[end:]
+            case "truncate":
+                after[self.key] = old[: self.pos].ljust(self.pos, b"\0")
+            case "rename":
+                after[self.key[0], self.other] = after.pop(self.key)
+            case "remove":
+                del after[self.key]
+        return after
+
+
+@dataclass
+class Run:
+    """A workload under way: a store, what must be in it, and the objects that are held open."""
+
+    store: Store
+    objects: Objects = field(default_factory=dict)
+    handles: dict[Key, object] = field(default_factory=dict)
+
+    def do(self, step: Step) -> None:
+        store, key = self.store, step.key
+        match step.what:
+            case "create":
+                self._close(key)
+                self.handles[key] = store.create(step.data, key[1], key[0])
+            case "write":
+                store.write(self._handle(key), step.pos, step.data)
+            case "truncate":
+                store.truncate(self._handle(key), step.pos)
+            case "rename":
+                self._close(key)
+                self._close((key[0], step.other))
+                store.rename(key[1], step.other, overwrite=True, uuid=key[0])
+            case "remove":
+                self._close(key)
+                store.remove(key[1], key[0])
+            case "close":
+                self._close(key)
+
+    def _handle(self, key: Key) -> object:
+        if key not in self.handles:
+            self.handles[key] = self.store.open(key[1], key[0])
+        return self.handles[key]
+
+    def _close(self, key: Key) -> None:
+        fh = self.handles.pop(key, None)
+        if fh is not None:
+            self.store.close(fh)
+
+
+def workload(seed: int, length: int = 8) -> Iterator[Step]:
+    """Steps that all succeed if nothing goes wrong; ``send`` what is there now."""
+    pick = random.Random(seed)
+    objects: Objects = {}
+    for _ in range(length):
+        what = pick.choice(STEPS) if objects else "create"
+        key = pick.choice(KEYS if what == "create" else sorted(objects))
+        size, pos = pick.choice(SIZES), pick.choice(SIZES)
+        step = Step(what, key, pick.choice([k[1] for k in KEYS]), pos, pick.randbytes(size))
+        if what == "rename" and step.other == key[1]:
+            continue
+        yield step
+        objects = step.applied(objects)
+
+
+def stopped(seed: int, fault: str, at: int) -> str:
+    """Run a workload with one fault; what it hit, or nothing when the workload was over before. AssertionError."""
+    files = FaultyFiles(fault=fault, at=at, seed=seed)
+    run = Run(Store(files, seed=seed))
+    for step in workload(seed):
+        if step.what != "create" and step.key not in run.objects:
+            continue  # an error before has left it out
+        after = step.applied(run.objects)
+        where = f"seed {seed}, {fault} at operation {at} ({step})"
+        try:
+            run.do(step)
+            run.objects = after
+        except PowerCut:
+            look(files, [run.objects, after], where)
+            return files.hit
+        except TeeError:
+            assert fault in ERRORS, where
+            assert files.hit, where
+            run.objects = look(files, [run.objects, after], where)
+    if fault in POWER_CUTS:
+        assert not files.hit
+        return ""
+    files.at = 0
+    check(run.store.everything(), [run.objects], f"seed {seed}, {fault} at operation {at}, same machine")
+    look(files, [run.objects], f"seed {seed}, {fault} at operation {at}")
+    return files.hit
+
+
+def look(files: MemoryFiles, allowed: list[Objects], where: str) -> Objects:
+    """What a machine that is powered on now finds: one of ``allowed``, no file without an object, and it works."""
+    store = Store(MemoryFiles(files.snapshot()), seed=99)
+    try:
+        found = check(store.everything(), allowed, where)
+    except TeeError as e:
+        raise AssertionError(f"{where}: {e}") from e
+    assert len(store.files.content) == len(found) + 1, f"{where}: {sorted(store.files.content)} for {len(found)}"
+    store.put(b"new", b"new")
+    assert check(store.everything(), [{**found, (TA, b"new"): b"new"}], where)
+    assert not store.files.open_files, f"{where}: {len(store.files.open_files)} files are left open"
+    return found
+
+
+def check(found: Objects, allowed: list[Objects], where: str) -> Objects:
+    sizes = [{key: len(data) for key, data in objects.items()} for objects in (found, *allowed)]
+    assert found in allowed, f"{where}: found {sizes[0]}, not {sizes[1:]}"
+    return found
+
+
+def crash_points(count: int, seed: int = 0) -> dict[str, int]:
+    """At least ``count`` of them, whole workloads; how many of each kind."""
+    counts: dict[str, int] = {}
+    for seed in itertools.count(seed):  # noqa: B020
+        for at in itertools.count(1):
+            hits = [(fault, stopped(seed, fault, at)) for fault in (*POWER_CUTS, *ERRORS)]
+            if not any(hit for _, hit in hits):
+                break
+            for fault, hit in hits:
+                # A write alone can be torn, a read alone short: elsewhere these are others over again.
+                if hit and not (fault == "torn" and hit != "write") and not (fault == "short" and hit != "read"):
+                    counts[fault] = counts.get(fault, 0) + 1
+        if sum(counts.values()) >= count:
+            return counts
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(prog="crash_points", description=__doc__)
+    p.add_argument("--count", type=int, default=100_000, help="points in all")
+    p.add_argument("--seed", type=int, default=int(time.time()), help="of the first workload; another one every time")
+    args = p.parse_args()
+    logging.getLogger("optemu").setLevel(logging.CRITICAL)
+    start = time.monotonic()
+    counts = crash_points(args.count, args.seed)
+    kinds = ", ".join(f"{n:,} {fault}" for fault, n in counts.items())
+    print(f"{sum(counts.values()):,} crash points from seed {args.seed} on, {time.monotonic() - start:.0f} s: {kinds}")
+
+
+if __name__ == "__main__":
+    main()
