@@ -68,7 +68,8 @@ class Machine:
         """The board's RPMB partition, whose octets are in ``DIR/rpmb`` of the state directory."""
         if not config.rpmb:
             return None
-        return EmulatedRpmb(self.state.path / "rpmb", config.rpmb_size * 1024 // RPMB_SIZE_SINGLE)
+        size_mult = config.rpmb_size * 1024 // RPMB_SIZE_SINGLE
+        return EmulatedRpmb(self.state.path / "rpmb", size_mult, config.sync and not self.state.private)
 
     def connect(self) -> Context:
         """TEEC_InitializeContext for a client in this process."""

@@ -141,11 +141,11 @@ def test_options_of_the_server(serve: Serve, built: Path, client: Path) -> None:
 
 
 SUPPLICANT = """
-import sys, time
+import pathlib, sys, time
 sys.path[:] = {path!r}
 from optemu.normal_world.device import KernelDevice
 from optemu.normal_world.supplicant import Supplicant
-Supplicant(lambda: KernelDevice("/dev/teepriv0"), [{tas!r}]).start()
+Supplicant(lambda: KernelDevice("/dev/teepriv0"), [{tas!r}], state=pathlib.Path({state!r})).start()
 print("ready", flush=True)
 time.sleep(60)
 """
@@ -155,7 +155,7 @@ time.sleep(60)
 def test_a_supplicant_of_ones_own(tmp_path: Path, built: Path, client: Path, road: str) -> None:
     """It loads the TA, as a real process with /dev/teepriv0; when it has gone, the next client waits for one."""
     server = Serve(tmp_path, "--supplicant", "none")
-    code = SUPPLICANT.format(path=sys.path, tas=str(built))
+    code = SUPPLICANT.format(path=sys.path, tas=str(built), state=str(tmp_path))
     command = [sys.executable, "-m", "optemu", "run", "--attach", str(server.socket), "--via", road, "--"]
     supplicant = subprocess.Popen([*command, sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert supplicant.stdout is not None

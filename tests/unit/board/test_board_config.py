@@ -81,8 +81,14 @@ def test_every_key_has_a_default(toml: Path, text: str) -> None:
         ("[tee]\nta_keys = 'a.pem'", "[tee] ta_keys = 'a.pem': expected a list of PEM files"),
         ("[normal_world]\nta_dirs = [1]", "[normal_world] ta_dirs = [1]: expected a list of directories"),
         ("[normal_world]\nstate = ['x']", "[normal_world] state = ['x']: expected a directory"),
-        ("[normal_world]\nrpmb_size = 200", "rpmb_size = 200: expected KiB, a multiple of 128 up to 16384"),
-        ("[tee]\nree_fs_integrity_rpmb = true", "there is no RPMB; set [normal_world] rpmb = true"),
+        (
+            "[normal_world]\nrpmb_size = 200",
+            "[normal_world] rpmb_size = 200: expected KiB, a multiple of 128 up to 16384",
+        ),
+        (
+            "[tee]\nree_fs_integrity_rpmb = true",
+            "[tee] ree_fs_integrity_rpmb: there is no RPMB; set [normal_world] rpmb = true",
+        ),
         ("[normal_world]\nreg_mem = 1", "[normal_world] reg_mem = 1: expected true or false"),
         ("[tee]\nhuk = ''", "[tee] has no key 'huk'; it has threads, instances, log_level, ta_keys"),
         ("[boards]\n", "no table [boards]; there are [board], [tee], [normal_world]"),

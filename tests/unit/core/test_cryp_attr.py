@@ -30,12 +30,12 @@ from optemu.errors import TeeError
 from optemu.secure_world.core import tee_obj
 from optemu.secure_world.core.tee_obj import TeeObj
 from optemu.secure_world.syscalls.cryp_attr import (
-    native_key,
     tee_obj_attr_copy_from,
     tee_obj_attr_from_binary,
     tee_obj_attr_to_binary,
     tee_obj_set_type,
 )
+from optemu.secure_world.syscalls.cryp_state import native_key
 from optemu.secure_world.syscalls.cryp_types import KEYPAIR_OF, OBJECT_TYPES, Flag, Kind, ObjectType
 
 C = cryp

@@ -1,5 +1,6 @@
 """System calls about transient objects: from allocation to the end of the TA, misuse in the order it is found."""
 
+import itertools
 import struct
 
 import pytest
@@ -27,6 +28,7 @@ from obj_kit import (
 from optemu.abi import cryp, gp
 from optemu.abi import syscalls as scn
 from optemu.abi.obj import TEE_HANDLE_FLAG_INITIALIZED
+from optemu.secure_world.core import tee_obj
 from optemu.secure_world.core.tee_obj import OBJECTS_HEAP
 
 SECRET = cryp.TEE_ATTR_SECRET_VALUE
@@ -146,6 +148,17 @@ def test_objects_never_freed_are_bounded_and_reclaimed(room: ObjRoom, object_typ
     first = next(iter(room.ta.objs))
     assert room.close(first) == OK
     assert room.call(scn.TEE_SCN_CRYP_OBJ_ALLOC, cryp.TEE_TYPE_AES, 128, OUT) == OK
+
+
+def test_handles_begin_again_and_leave_out_what_is_in_use(room: ObjRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = room.aes()
+    monkeypatch.setattr(
+        tee_obj, "_handles", map(tee_obj._handle, itertools.count((first - 0x1000) // 16 + (1 << 28) - 256))
+    )
+    assert room.call(scn.TEE_SCN_CRYP_OBJ_ALLOC, cryp.TEE_TYPE_AES, 128, OUT) == OOM
+    assert room.attr(first, SECRET) == KEY
+    assert room.alloc(cryp.TEE_TYPE_AES, 128) == first + 16
+    assert tee_obj._handle((1 << 28) - 257) < 1 << 32
 
 
 def test_a_ta_that_is_gone_leaves_no_keys(room: ObjRoom) -> None:

@@ -119,6 +119,15 @@ def test_no_numbers_are_too_strange(numbers, hashed, sig):
     assert code_of(acipher.dsa_verify, SHA1, key, hashed, sig) in known
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_group_in_which_r_is_always_zero(hidden):
+    q = random_prime(160, Seeded(b"q"))
+    p = q * random_prime(864, Seeded(b"m"))
+    key = DsaKey(p, q, 12345 * q, pow(12345 * q, 77, p), 77)
+    signer = own(key) if hidden else key
+    assert code_of(acipher.dsa_sign, SHA1, signer, b"\1" * 20, Real()) == gp.TEE_ERROR_GENERIC
+
+
 # --- Diffie-Hellman -----------------------------------------------------------------------------------------------
 
 P = random_prime(256, Seeded(b"p"))

@@ -27,6 +27,15 @@ OAEP = {f"TEE_ALG_{name}": getattr(cryp, f"TEE_ALG_RSAES_PKCS1_OAEP_MGF1_{name}"
 NA1, EME = cryp.TEE_ALG_RSASSA_PKCS1_V1_5, cryp.TEE_ALG_RSAES_PKCS1_V1_5
 EXPONENTS = (cryp.TEE_ATTR_RSA_MODULUS, cryp.TEE_ATTR_RSA_PUBLIC_EXPONENT, cryp.TEE_ATTR_RSA_PRIVATE_EXPONENT)
 
+KEY_ATTRS = (
+    *EXPONENTS,
+    cryp.TEE_ATTR_RSA_PRIME1,
+    cryp.TEE_ATTR_RSA_PRIME2,
+    cryp.TEE_ATTR_RSA_EXPONENT1,
+    cryp.TEE_ATTR_RSA_EXPONENT2,
+    cryp.TEE_ATTR_RSA_COEFFICIENT,
+)
+
 
 def number(attrs, attr):
     return int.from_bytes(attrs[attr], "big")
@@ -359,6 +368,26 @@ def test_the_private_exponent_is_not_looked_at_when_there_are_primes():
     attrs = attributes(PAIR, 1024) | {cryp.TEE_ATTR_RSA_PRIVATE_EXPONENT: b"\5"}
     sig = acipher.rsassa_sign(V1_5["TEE_ALG_SHA1"], acipher.load_key(PAIR, attrs), 0, bytes(20), Real())
     acipher.rsassa_verify(V1_5["TEE_ALG_SHA1"], public(1024), 0, bytes(20), sig)
+
+
+def test_primes_that_are_none():
+    """One and the modulus, and composites, whose exponents do not fit."""
+    n, e = public(1024).n, 65537
+    p, q = (3 * _prime(511, f"{half}") for half in "pq")
+    algo = V1_5["TEE_ALG_SHA1"]
+    for numbers in ((n, e, 5, 1, n, 7, 9, 1), (p * q, e, 5, p, q, e, e, 7), (p * p, e, 5, p, p, e, e, 1)):
+        attrs = dict(zip(KEY_ATTRS, map(_octets, numbers), strict=True))
+        strange = acipher.load_key(PAIR, attrs)
+        assert code_of(acipher.rsassa_sign, algo, strange, 0, bytes(20), Real()) == gp.TEE_ERROR_BAD_PARAMETERS
+        assert code_of(acipher.rsanopad_decrypt, strange, b"\2") == gp.TEE_ERROR_GENERIC
+
+
+def test_composites_that_fit():
+    p, q = 3 * _prime(511, "p"), 5 * _prime(511, "q")
+    numbers = (p * q, 65537, 5, p, q, pow(65537, -1, p - 1), pow(65537, -1, q - 1), pow(q, -1, p))
+    strange = acipher.load_key(PAIR, dict(zip(KEY_ATTRS, map(_octets, numbers), strict=True)))
+    code = code_of(acipher.rsassa_sign, V1_5["TEE_ALG_SHA1"], strange, 0, bytes(20), Real())
+    assert code in (None, gp.TEE_ERROR_BAD_PARAMETERS)
 
 
 @pytest.mark.parametrize("bits", [512, 1024])

@@ -130,7 +130,8 @@ def test_an_older_copy_of_an_object(number):
 
 
 def test_a_lost_database_is_not_what_upstream_makes_of_it():
-    """A damaged database stays, for somebody to repair; where it is missing there are no objects."""
+    """A damaged database stays, for somebody to repair. Where it is missing there are no objects: it may come back
+    as long as nobody makes one."""
     broken = {**FILLED, b"dirf.db": bytes(5000)}
     store = Store(MemoryFiles(broken))
     for _ in range(2):
@@ -139,7 +140,9 @@ def test_a_lost_database_is_not_what_upstream_makes_of_it():
     assert store.files.snapshot() == broken
     store = Store(MemoryFiles({name: data for name, data in FILLED.items() if name != b"dirf.db"}))
     assert store.objects() == []
-    assert set(store.files.content) == {b"dirf.db"}, "what it named is removed"
+    assert set(store.files.content) == set(FILLED) - {b"dirf.db"}
+    store.put(b"data", b"new")
+    assert set(store.files.content) == {b"dirf.db", b"0"}, "what it named is removed"
 
 
 def test_what_is_wrong_is_said(caplog):

@@ -43,8 +43,9 @@ class EmulatedRpmb:
     cid = CID
     rel_wr_sec_c = REL_WR_SEC_C
 
-    def __init__(self, path: Path, size_mult: int = 1) -> None:
+    def __init__(self, path: Path, size_mult: int = 1, sync: bool = True) -> None:
         self.size_mult = size_mult
+        self._sync = sync
         self.lock = threading.Lock()
         self._path = path
         self._image: RpmbImage | None = None
@@ -92,7 +93,7 @@ class EmulatedRpmb:
         """What the partition remembers; None when that cannot be had."""
         if self._image is None and not self._failed:
             try:
-                self._image = RpmbImage(self._path, self.size_mult)
+                self._image = RpmbImage(self._path, self.size_mult, self._sync)
             except OSError as error:
                 self._fail(error)
         return None if self._failed else self._image

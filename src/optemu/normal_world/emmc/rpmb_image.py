@@ -34,11 +34,13 @@ MAX_BLOCKS: Final = (_PAGE - _RECORD.size - _DIGEST_SIZE) // abi.RPMB_DATA_SIZE
 class RpmbImage:
     """The file ``path``, made with ``size_mult`` times 128 KiB of zeros when it is not there.
 
-    OSError says why it cannot be had: damaged, of another size, or in use by another process.
+    OSError says why it cannot be had: damaged, of another size, or in use by another process. Without ``sync`` changes
+    outlive this process, but not a power cut of the host.
     """
 
-    def __init__(self, path: Path, size_mult: int) -> None:
+    def __init__(self, path: Path, size_mult: int, sync: bool = True) -> None:
         self.path = path
+        self._sync = sync
         self.blocks = size_mult * abi.RPMB_SIZE_SINGLE // abi.RPMB_DATA_SIZE
         self.key: bytes | None = None
         self.write_counter = 0
@@ -72,7 +74,8 @@ class RpmbImage:
         record = _record(number, counter, key, block, data)
         _write(self._fd, record, _SLOTS[number % 2])
         # Also what the last change put in place, before its record is written over by the next.
-        os.fdatasync(self._fd)
+        if self._sync:
+            os.fdatasync(self._fd)
         self._number, self.key, self.write_counter = number, key, counter
         self._place(block, b"".join(data))
 

@@ -25,7 +25,15 @@ OBJECT_HEAP = 112
 """What an object takes of it by itself (struct tee_obj)."""
 _LARGEST_OBJECT = 8 << 10
 
-_handles = itertools.count(0x1000, 0x10)
+_HANDLES = (1 << 28) - 0x100
+
+
+def _handle(n: int) -> int:
+    """As upstream's look: 32 bits, no two alike before they are used up, and never TEE_HANDLE_NULL."""
+    return 0x1000 + n % _HANDLES * 0x10
+
+
+_handles = map(_handle, itertools.count())
 
 
 class TeeObj:
@@ -111,6 +119,8 @@ class Handles(dict[int, _T], Generic[_T]):
 
     def add(self, handle: int, item: _T) -> None:
         self.room()
+        if handle in self:
+            raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"handle 0x{handle:x} is in use since all others have been")
         self[handle] = item
 
 

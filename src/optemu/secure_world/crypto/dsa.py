@@ -64,19 +64,17 @@ class DsaKey:
 
 def load(attrs: Attrs) -> DsaKey:
     return DsaKey(
-        int_of(attrs.get(cryp.TEE_ATTR_DSA_PRIME)),
-        int_of(attrs.get(cryp.TEE_ATTR_DSA_SUBPRIME)),
-        int_of(attrs.get(cryp.TEE_ATTR_DSA_BASE)),
-        int_of(attrs.get(cryp.TEE_ATTR_DSA_PUBLIC_VALUE)),
+        int_of(attrs[cryp.TEE_ATTR_DSA_PRIME]),
+        int_of(attrs[cryp.TEE_ATTR_DSA_SUBPRIME]),
+        int_of(attrs[cryp.TEE_ATTR_DSA_BASE]),
+        int_of(attrs[cryp.TEE_ATTR_DSA_PUBLIC_VALUE]),
         int_of(attrs.get(cryp.TEE_ATTR_DSA_PRIVATE_VALUE)),
     )
 
 
 def generate(size_bits: int, params: Attrs, rng: Rng) -> dict[int, bytes | int]:
     """A key pair in the group that ``params`` give; ``size_bits`` are those of the octets of p."""
-    p, q, g = (
-        int_of(params.get(a)) for a in (cryp.TEE_ATTR_DSA_PRIME, cryp.TEE_ATTR_DSA_SUBPRIME, cryp.TEE_ATTR_DSA_BASE)
-    )
+    p, q, g = (int_of(params[a]) for a in (cryp.TEE_ATTR_DSA_PRIME, cryp.TEE_ATTR_DSA_SUBPRIME, cryp.TEE_ATTR_DSA_BASE))
     if size_bits != 8 * byte_length(p) or not p & 1 or q < 2:
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"no DSA key of {size_bits} bits in this group")
     x = random_below(q, rng)
@@ -93,7 +91,10 @@ def dsa_sign(algo: int, key: DsaKey, msg: bytes, rng: Rng) -> bytes:
         raise TeeError(gp.TEE_ERROR_SECURITY, f"a digest of {size} octets is signed, not {len(msg)}")
     if key.native_private and not rng.repeatable:
         carried = msg.rjust(key.size, b"\0")
-        r, s = decode_dss_signature(key.native_private.sign(carried, _CARRIERS[key.size]))
+        try:
+            r, s = decode_dss_signature(key.native_private.sign(carried, _CARRIERS[key.size]))
+        except ValueError:  # a group in which r or s is always zero
+            raise TeeError(gp.TEE_ERROR_GENERIC, "no signature with this key and digest") from None
     else:
         r, s = _sign(key, int_of(msg), rng)
     return r.to_bytes(key.size, "big") + s.to_bytes(key.size, "big")

@@ -74,7 +74,13 @@ class RsaKey:
                 return None
             p, q = primes
             dp, dq, qp = self.d % (p - 1), self.d % (q - 1), inverse(q, p)
-        if p * q != self.n or self.e * dp % (p - 1) != 1 or self.e * dq % (q - 1) != 1 or qp * q % p != 1:
+        if (
+            p * q != self.n
+            or 1 in (p, q)
+            or self.e * dp % (p - 1) != 1
+            or self.e * dq % (q - 1) != 1
+            or qp * q % p != 1
+        ):
             return None  # upstream notices when it checks its result, OpenSSL would silently repair it
         try:
             numbers = rsa.RSAPublicNumbers(self.e, self.n)
@@ -115,8 +121,8 @@ class RsaKey:
 
 def load(attrs: Attrs) -> RsaKey:
     return RsaKey(
-        int_of(attrs.get(cryp.TEE_ATTR_RSA_MODULUS)),
-        int_of(attrs.get(cryp.TEE_ATTR_RSA_PUBLIC_EXPONENT)),
+        int_of(attrs[cryp.TEE_ATTR_RSA_MODULUS]),
+        int_of(attrs[cryp.TEE_ATTR_RSA_PUBLIC_EXPONENT]),
         int_of(attrs.get(cryp.TEE_ATTR_RSA_PRIVATE_EXPONENT)),
         int_of(attrs.get(cryp.TEE_ATTR_RSA_PRIME1)),
         int_of(attrs.get(cryp.TEE_ATTR_RSA_PRIME2)),

@@ -36,9 +36,8 @@ Head: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
 
 
 def corrupt(name: object, what: str) -> TeeError:
-    """TEE_ERROR_CORRUPT_OBJECT for the file called ``name``; what has a name is complained of in the log as well."""
-    if name is not None:
-        log.error("secure storage: %s: %s", name, what)
+    """TEE_ERROR_CORRUPT_OBJECT for the file called ``name``, said in the log as well."""
+    log.error("secure storage: %s: %s", name, what)
     return TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{name}: {what}")
 
 
@@ -91,7 +90,7 @@ class Htree:
     ) -> None:
         self.fd = fd
         self.name = name
-        """For the log; None: whoever called knows what he does."""
+        """For the log."""
         self.length = 0
         """Octets of data in the file; whoever changes it calls ``set_dirty``."""
         self.layout = layout
@@ -153,8 +152,7 @@ class Htree:
         The root is the one with ``root_hash``, or the later one. TeeError: TEE_ERROR_CORRUPT_OBJECT; Unfinished;
         TEE_ERROR_SECURITY when no head is committed.
         """
-        for head, root in self._init_head_from_data(files, root_hash):
-            self._nodes[1] = root
+        for head, self._nodes[1] in self._init_head_from_data(files, root_hash):
             if self._verify_root(*head):
                 break
         else:
@@ -281,10 +279,11 @@ class Htree:
         self._flush(files)
         size = self.layout.block_size
         places = [self.layout.block(n, self._nodes[n + 1].flags & 1) for n in range(first, first + count)]
-        start, raw, end = self.layout.nodes(0), self._front, places[-1] + size
-        if end > start + len(raw):
+        if first == 0 and count == 1 and self._front:
+            start, raw = self.layout.nodes(0), self._front
+        else:
             start = places[0]
-            raw = files.read(self.fd, start, end - start)
+            raw = files.read(self.fd, start, places[-1] + size - start)
         for num, place in enumerate(places, first):
             node = self._nodes[num + 1]
             crypt = raw[place - start : place - start + size]

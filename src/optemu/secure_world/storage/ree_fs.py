@@ -55,10 +55,14 @@ class ReeFs(FileOperations):
     # --- the database -------------------------------------------------------------------------------------
 
     @contextmanager
-    def _dirfile(self, ree: Ree) -> Iterator[Dirfile]:
-        """get_dirh and put_dirh. Changes that are not committed when an error comes are forgotten."""
+    def _dirfile(self, ree: Ree, *, create: bool = False) -> Iterator[Dirfile]:
+        """get_dirh and put_dirh. Changes that are not committed when an error comes are forgotten.
+
+        Upstream makes a database whoever asks; here TEE_ERROR_ITEM_NOT_FOUND says that there is none, until an object
+        is made.
+        """
         if self._dirh is None or not self._dirh_open:
-            self._dirh = self._open_dirh(ree)
+            self._dirh = self._open_dirh(ree, create)
             self._dirh_open = True
             if self._tidy:
                 self._tidy = False
@@ -73,11 +77,11 @@ class ReeFs(FileOperations):
                 self._dirh_open = False
                 _close(ree.files, dirh.tree.fd)
 
-    def _open_dirh(self, ree: Ree) -> Dirfile:
+    def _open_dirh(self, ree: Ree, create: bool) -> Dirfile:
         """open_dirh"""
         anchor = None
         if self._root is not None and (anchor := self._root.read(ree)) is None:
-            return self._create_dirh(ree)
+            return self._create_dirh(ree, create)
         try:
             fd = ree.files.open(DIRFILE_NAME)
         except TeeError as e:
@@ -86,20 +90,22 @@ class ReeFs(FileOperations):
             if anchor is not None:
                 log.error("secure storage: dirf.db is gone, which was there")
                 raise TeeError(gp.TEE_ERROR_SECURITY, "dirf.db is gone, which was there") from None
-            return self._create_dirh(ree)
+            return self._create_dirh(ree, create)
         try:
             if self._dirh is not None and self._dirh.tree.reopen(ree.files, fd, anchor):
                 return self._dirh
             return Dirfile(self._tree(fd, "dirf.db", None).open(ree.files, anchor)).load(ree.files)
         except Unfinished:
             _close(ree.files, fd)
-            return self._create_dirh(ree)
+            return self._create_dirh(ree, create)
         except Exception:
             # Unlike upstream, which removes a database that it cannot read, and with it all objects.
             _close(ree.files, fd)
             raise
 
-    def _create_dirh(self, ree: Ree) -> Dirfile:
+    def _create_dirh(self, ree: Ree, create: bool) -> Dirfile:
+        if not create:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "there are no objects yet")
         log.info("secure storage: creating dirf.db")
         fd = ree.files.create(DIRFILE_NAME)
         try:
@@ -164,7 +170,7 @@ class ReeFs(FileOperations):
         return self._open_tree(files, fh.fd, fh.name, dirh)
 
     def create(self, ree: Ree, po: Pobj, overwrite: bool, head: bytes, attr: bytes, data: bytes) -> FileHandle:
-        with self._dirfile(ree) as dirh:
+        with self._dirfile(ree, create=True) as dirh:
             idx = dirh.find(po.uuid, po.obj_id)
             if idx is not None and not overwrite:
                 raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"there is an object {po.obj_id!r} already")
@@ -278,8 +284,13 @@ class ReeFs(FileOperations):
             dirh.release(number)
 
     def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
-        with self._dirfile(ree) as dirh:
-            return dirh.objects(uuid)
+        try:
+            with self._dirfile(ree) as dirh:
+                return dirh.objects(uuid)
+        except TeeError as e:
+            if e.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
+                raise
+            return iter(())
 
 
 def _find(dirh: Dirfile, uuid: bytes, obj_id: bytes) -> int:

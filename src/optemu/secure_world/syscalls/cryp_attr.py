@@ -9,7 +9,6 @@ from optemu.abi import cryp, gp
 from optemu.abi.obj import UTEE_ATTRIBUTE
 from optemu.errors import TeeError
 from optemu.secure_world.core.tee_obj import OBJECT_HEAP, TeeObj
-from optemu.secure_world.crypto import acipher
 from optemu.secure_world.syscalls.cryp_types import (
     CFG_CORE_BIGNUM_MAX_BITS,
     CURVE_BITS,
@@ -302,11 +301,3 @@ def tee_obj_attr_copy_from(o: TeeObj, src: TeeObj) -> None:
         if attr_id in props.index
     }
     set_attrs(o, values, have_attrs)
-
-
-def native_key(o: TeeObj) -> object:
-    """The provider's key of ``o``, made once; what is optional and zero it does not get to see."""
-    if o.native is None:
-        required = _props(o).required
-        o.native = acipher.load_key(o.object_type, {k: v for k, v in o.attrs.items() if v or k in required})
-    return o.native

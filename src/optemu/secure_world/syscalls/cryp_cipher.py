@@ -66,7 +66,7 @@ def _update(ta: "UserTaCtx", state: int, last: bool, src: int, src_len: int, dst
             _check_size(cs, src_len, last)
             out[:src_len] = cs.ctx.update(data, last)
     finally:
-        if last:
+        if last and cs.alg.op_class == cryp.TEE_OPERATION_CIPHER:
             cs.ctx = None
     if dst_len:
         space.put_user_u64(dst_len, src_len)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SECRET: Final = cryp.TEE_ATTR_SECRET_VALUE
 _CONFIRMATION_SIZE: Final = 32
+PBKDF2_COUNT_MAX: Final = 1 << 24
+"""Iterations that are done, in some seconds and without a chance to end the TA meanwhile; upstream does them all."""
 
 
 class _Call(NamedTuple):
@@ -199,6 +201,8 @@ def _pbkdf2(c: _Call) -> bytes:
     if "length" not in given or "count" not in given:
         raise _missing(c)
     length = c.fitting(given["length"])
+    if given["count"] > PBKDF2_COUNT_MAX:
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"{given['count']} iterations; at most {PBKDF2_COUNT_MAX} are done")
     password = bytes(secret_key(c.ta, c.cs.key1))
     return kdf.pbkdf2(c.cs.alg.digest, password, given.get("salt", b""), given["count"], length)
 

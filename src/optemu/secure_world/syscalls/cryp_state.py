@@ -85,7 +85,7 @@ def syscall_cryp_state_alloc(ta: "UserTaCtx", algo: int, mode: int, key1: int, k
 def syscall_cryp_state_copy(ta: "UserTaCtx", dst: int, src: int) -> int:
     """The work done so far, not the keys: the TA has given both the same."""
     to, of = ta.cryp_states.of(dst), ta.cryp_states.of(src)
-    if to.alg is not of.alg or to.mode != of.mode:
+    if to.alg.number != of.alg.number or to.mode != of.mode:
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"{of.alg.name} cannot go on as {to.alg.name}, or in another mode")
     if of.alg.op_class not in _CONTEXTS:
         raise TeeError(gp.TEE_ERROR_BAD_STATE, f"{of.alg.name} has no state to copy")

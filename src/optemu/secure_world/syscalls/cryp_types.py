@@ -71,7 +71,6 @@ class ObjectType:
         "object_type",
         "populate",
         "quanta",
-        "required",
         "secret_size",
         "size_indicator",
     )
@@ -91,7 +90,6 @@ class ObjectType:
         """Bits of the attributes that must be there, and of those that may."""
         self.size_indicator = _mask(attrs, Flag.SIZE_INDICATOR)
         self.bignum_maxbits = _mask(attrs, Flag.BIGNUM_MAXBITS)
-        self.required = frozenset(row.attr_id for row in attrs if row.flags & Flag.REQUIRED)
         self.heap = secret + sum(_ROOM.get(row.kind, 0) for row in attrs)
         """Octets that an object takes of the core's heap, whatever its size."""
 

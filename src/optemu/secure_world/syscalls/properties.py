@@ -82,7 +82,7 @@ def tee_properties(tee: "Tee") -> tuple[Property, ...]:
         _u32("gpd.tee.systemTime.protectionLevel", SYS_TIME_PROTECTION_LEVEL),
         _u32("gpd.tee.TAPersistentTime.protectionLevel", 100),
         Property("gpd.tee.cryptography.ecc", scn.USER_TA_PROP_TYPE_BOOL, b"\1"),
-        _u32("gpd.tee.trustedStorage.antiRollback.protectionLevel", 100),
+        _u32("gpd.tee.trustedStorage.antiRollback.protectionLevel", 1000 if tee.board.config.rpmb else 100),
         _text("gpd.tee.trustedos.implementation.version", f"{major}.{minor}.0"),
         _u32("gpd.tee.trustedos.implementation.binaryversion", 0),
         _text("gpd.tee.trustedos.manufacturer", "LINARO"),
