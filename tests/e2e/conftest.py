@@ -15,7 +15,7 @@ from optemu.sdk.toolchain import ARM
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / "examples" / "hello_world"
 TAS = Path(__file__).parent / "tas"
-sys.path.insert(0, str(TAS.parent))
+sys.path[:0] = [str(TAS.parent), str(ROOT)]
 
 from crypt_client import Tee  # noqa: E402
 from tas.constants import CRYPT_ARM_UUID, CRYPT_UUID, PROBE_ARM_UUID, PROBE_UUID  # noqa: E402

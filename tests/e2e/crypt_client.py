@@ -195,7 +195,7 @@ class Tee:
 
     def in_place(self, op: int, data: bytes) -> bytes:
         """TEE_CipherUpdate with one buffer for input and output."""
-        return self._call("TEE_CipherUpdate", op, 1, dst=data)[0].data
+        return self._call("TEE_CipherUpdate", op, 1, len(data), dst=data + bytes(32))[0].data
 
     def TEE_CipherDoFinal(self, op: int, data: Octets = None, room: int | None = None) -> bytes:
         return self._out("TEE_CipherDoFinal", op, src=data, room=len(data or b"") + 32 if room is None else room)

@@ -36,7 +36,7 @@ static TEE_Result get_info(struct request *r)
 static TEE_Result cipher_update(struct request *r)
 {
 	const void *src = r->w[1] ? r->out.p : r->in.p;
-	size_t len = r->w[1] ? r->out.len : r->in.len;
+	size_t len = r->w[1] ? (size_t)r->w[2] : r->in.len;
 
 	return TEE_CipherUpdate(OP, src, len, OUT);
 }

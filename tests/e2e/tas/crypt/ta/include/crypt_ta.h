@@ -66,7 +66,7 @@
 #define CRYPT_TEE_DigestExtract 22
 /* in: the initialization vector */
 #define CRYPT_TEE_CipherInit 23
-/* w: ..., 1: in place, out is in as well; in, out */
+/* w: ..., 1 and n: in place, in is the first n octets of out; in, out */
 #define CRYPT_TEE_CipherUpdate 24
 /* in, out */
 #define CRYPT_TEE_CipherDoFinal 25
