@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench conformance fuzz crash clean
+.PHONY: demo test lint bench conformance vectors fuzz crash clean
 
 demo: $(STAMP)
 	$(BIN)/optemu demo
@@ -26,6 +26,10 @@ bench: $(STAMP)
 # xtest as Debian packages it, fetched into the cache; fails when a case that is claimed to pass does not.
 conformance: $(STAMP)
 	$(BIN)/python -m conformance
+
+# Published test vectors of cryptography, fetched into the cache; fails when one disagrees.
+vectors: $(STAMP)
+	$(BIN)/python -m conformance.vectors
 
 # Hostile inputs of every kind, a million by default; says what to call to see a failure again.
 fuzz: COUNT ?= 1000000
