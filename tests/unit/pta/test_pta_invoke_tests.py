@@ -100,7 +100,7 @@ def test_self_tests(pta, machine):
     pta.invoke(SELF_TESTS)
     assert (machine.board.memory.count(secure=True), machine.board.memory.count(secure=False)) == before
     pta.invoke(DT_DRIVER)
-    for cmd in (FS_HTREE, LOCKDEP, AES_PERF, TRANSFER_LIST):
+    for cmd in (LOCKDEP, AES_PERF, TRANSFER_LIST):
         assert result(pta.invoke, cmd) == NOT_SUPPORTED
     assert result(pta.invoke, 99) == BAD
 
