@@ -12,6 +12,8 @@ from optemu.secure_world.core.param import Value, param_type, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand, PtaMemref
 from optemu.secure_world.core.sync import Mutex
 from optemu.secure_world.core.thread import Thread
+from optemu.secure_world.pta.aes_perf import aes_perf
+from optemu.secure_world.pta.fs_htree_tests import HtreeTests
 from optemu.secure_world.pta.self_tests import core_self_tests
 
 if TYPE_CHECKING:
@@ -175,6 +177,11 @@ class MutexTest:
         return ret
 
 
+def _fs_htree(pta: PseudoTa, call: PtaCall) -> int:
+    board = pta.tee.board
+    return HtreeTests(board.config.huk, board.entropy, pta.uuid).run()
+
+
 _COPY = param_types(_MEM_IN, _MEM_OUT)
 _REF = param_types(_MEM_INOUT)
 
@@ -195,12 +202,12 @@ class InvokeTestsPta(PseudoTa):
         PtaCommand(PTA_INVOKE_TESTS_CMD_COPY_NSEC_TO_SEC, "COPY_NSEC_TO_SEC", _COPY, _copy_sdp),
         PtaCommand(PTA_INVOKE_TESTS_CMD_READ_MODIFY_SEC, "READ_MODIFY_SEC", _REF, _transform_sdp),
         PtaCommand(PTA_INVOKE_TESTS_CMD_COPY_SEC_TO_NSEC, "COPY_SEC_TO_NSEC", _COPY, _copy_sdp),
-        PtaCommand(PTA_INVOKE_TESTS_CMD_FS_HTREE, "FS_HTREE", None, None, "it comes with secure storage"),
+        PtaCommand(PTA_INVOKE_TESTS_CMD_FS_HTREE, "FS_HTREE", param_types(), _fs_htree),
         PtaCommand(
             PTA_INVOKE_TESTS_CMD_MUTEX, "MUTEX", param_types(_IN, _OUT), lambda pta, call: pta.mutex_test.run(call)
         ),
         PtaCommand(PTA_INVOKE_TESTS_CMD_LOCKDEP, "LOCKDEP", None, None, "as upstream is built, without CFG_LOCKDEP"),
-        PtaCommand(PTA_INVOKE_TEST_CMD_AES_PERF, "AES_PERF", None, None, "it comes with the cryptographic services"),
+        PtaCommand(PTA_INVOKE_TEST_CMD_AES_PERF, "AES_PERF", param_types(_IN, _IN, _MEM_INOUT, _MEM_INOUT), aes_perf),
         PtaCommand(PTA_INVOKE_TESTS_CMD_MEMREF_NULL, "MEMREF_NULL", _REF, _memref_null),
         PtaCommand(PTA_INVOKE_TESTS_CMD_DT_DRIVER_TESTS, "DT_DRIVER_TESTS", None, _dt_driver_tests),
         PtaCommand(
