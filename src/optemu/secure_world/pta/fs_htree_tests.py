@@ -104,7 +104,7 @@ class HtreeTests:
         _check(self._tree().open(file, tree.root_hash), file, range(blocks), 1)
         for places in _copies(blocks):
             for at in _offsets(places[0]):
-                damaged = _File(file.data)
+                damaged = _File(bytes(file.data))
                 for place in places:
                     if place.start + at < len(damaged.data):
                         damaged.data[place.start + at] = damaged.data[place.start + at] + 1 & 0xFF
