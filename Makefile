@@ -19,9 +19,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Prints what calls cost beside the floor of the same run; asserts nothing.
+# Prints what calls, cryptography and storage cost, and what to compare it to; asserts nothing. ONLY="crypto": of that.
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ONLY)
 
 # xtest as Debian packages it, fetched into the cache; fails when a case that is claimed to pass does not.
 conformance: $(STAMP)
