@@ -42,7 +42,7 @@ def test_the_rpmb_test_notices(monkeypatch):
         with pytest.raises(AssertionError, match="found"):
             rpmb_crash_points(2_000)
     monkeypatch.setattr(rpmb_fat.Fat, "_tidy", lambda self, frames: None)
-    with pytest.raises(AssertionError, match="found|room is lost"):
+    with pytest.raises(AssertionError, match=r"found|room is lost"):
         rpmb_crash_points(2_000)
 
 
