@@ -55,8 +55,9 @@ def _run(arch: str, groups: Iterable[Group], root: Path, calls: Calls, sample: i
     for group in groups:
         rows.append(run_group(group, root, calls, group.stride * sample or 1))
         print(rows[-1], *_named(rows[-1].wrong), sep="\n    ", flush=True)
-    run, agreed = sum(row.run for row in rows), sum(row.agreed for row in rows)
-    print(f"{agreed} of {run} vectors agree, in {time.monotonic() - begin:.0f} s\n")
+    run, agreed, differ = (sum(getattr(row, of) for row in rows) for of in ("run", "agreed", "differ"))
+    known = f" and {differ} differ as they must" if differ else ""
+    print(f"{agreed} of {run} vectors agree{known}, in {time.monotonic() - begin:.0f} s\n")
     return rows
 
 

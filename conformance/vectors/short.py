@@ -50,12 +50,24 @@ def _fips81(_: Path) -> Iterator[Case]:
 
 _DAC = (cryp.TEE_ALG_DES_CBC_MAC_NOPAD, cryp.TEE_TYPE_DES, _DES_KEY)
 _SAMPLE = b"Sample message for keylen<blocklen"
+_AS_BLOCK = b"Sample message for keylen=blocklen"
 _SM3_TEXT = b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
 _MACS = {
     "FIPS 113": (
         (*_DAC, b"7654321 Now is the time for ".ljust(32, b"\0"), "f1d30f6849312ca4"),
     ),
     "NIST's examples": (
+        (cryp.TEE_ALG_HMAC_SHA1, cryp.TEE_TYPE_HMAC_SHA1, _ALL_BYTES[:64], _AS_BLOCK,
+         "5fd596ee78d5553c8ff4e72d266dfd192366da29"),
+        (cryp.TEE_ALG_HMAC_SHA224, cryp.TEE_TYPE_HMAC_SHA224, _ALL_BYTES[:64], _AS_BLOCK,
+         "c7405e3ae058e8cd30b08b4140248581ed174cb34e1224bcc1efc81b"),
+        (cryp.TEE_ALG_HMAC_SHA256, cryp.TEE_TYPE_HMAC_SHA256, _ALL_BYTES[:64], _AS_BLOCK,
+         "8bb9a1db9806f20df7f77b82138c7914d174d59e13dc4d0169c9057b133e1d62"),
+        (cryp.TEE_ALG_HMAC_SHA384, cryp.TEE_TYPE_HMAC_SHA384, _ALL_BYTES[:128], _AS_BLOCK,
+         "63c5daa5e651847ca897c95814ab830bededc7d25e83eef9195cd45857a37f448947858f5af50cc2b1b730ddf29671a9"),
+        (cryp.TEE_ALG_HMAC_SHA512, cryp.TEE_TYPE_HMAC_SHA512, _ALL_BYTES[:128], _AS_BLOCK,
+         "fc25e240658ca785b7a811a8d3f7b4ca48cfa26a8a366bf2cd1f836b05fcb024"
+         "bd36853081811d6cea4216ebad79da1cfcb95ea4586b8a0ce356596a55fb1347"),
         (cryp.TEE_ALG_HMAC_SHA3_224, cryp.TEE_TYPE_HMAC_SHA3_224, _ALL_BYTES[:28], _SAMPLE,
          "332cfd59347fdb8e576e77260be4aba2d6dc53117b3bfb52c6d18c04"),
         (cryp.TEE_ALG_HMAC_SHA3_256, cryp.TEE_TYPE_HMAC_SHA3_256, _ALL_BYTES[:32], _SAMPLE,
@@ -191,7 +203,7 @@ GROUPS = (
     Group("AES-CTS", "RFC 3962", (), _cts),
     Group("DES", "FIPS 81", (), _fips81),
     Group("DES CBC-MAC", "FIPS 113", (), _macs("FIPS 113")),
-    Group("HMAC SHA3", "NIST's examples", (), _macs("NIST's examples")),
+    Group("HMAC", "NIST's examples", (), _macs("NIST's examples")),
     Group("HMAC SM3", "GM/T 0042", (), _macs("GM/T 0042")),
     Group("SM2", "GM/T 0003.5", (), _sm2),
     Group("Ed25519ctx and Ed25519ph", "RFC 8032", (), _ed25519),
