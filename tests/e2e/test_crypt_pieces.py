@@ -4,7 +4,7 @@ import os
 
 import pytest
 from crypt_client import Tee, TeeResult
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_crypt import CIPHERS, EXAMPLES, KEY, SIGNATURES, Attr, operation, pair, pieces, secret, with_pair
 
@@ -13,6 +13,8 @@ from optemu.secure_world.crypto.algorithms import ALGORITHMS, FULL
 
 ENCRYPT, DECRYPT = cryp.TEE_MODE_ENCRYPT, cryp.TEE_MODE_DECRYPT
 NONCE = bytes(range(12))
+REFUSALS = (gp.TEE_ERROR_CIPHERTEXT_INVALID, gp.TEE_ERROR_BAD_PARAMETERS, gp.TEE_ERROR_NOT_SUPPORTED)
+"""The last one: a point of SM2 in another form than uncompressed."""
 BLOCK_KEYS = {"AES": KEY[:16], "DES3": KEY[:24], "DES": KEY[:8]}
 
 
@@ -163,11 +165,12 @@ def test_ciphertexts(tee: Tee, algo: int, kind: int, size: int) -> None:
     sealed = tee.TEE_AsymmetricEncrypt(there, b"a message")
 
     @settings(EXAMPLES, max_examples=25)
+    @example(bit=1)
     @given(bit=st.integers(0, 8 * len(sealed) - 1))
     def turned(bit: int) -> None:
         with pytest.raises(TeeResult) as caught:
             tee.TEE_AsymmetricDecrypt(back, flipped(sealed, bit))
-        assert caught.value.code in (gp.TEE_ERROR_CIPHERTEXT_INVALID, gp.TEE_ERROR_BAD_PARAMETERS)
+        assert caught.value.code in REFUSALS
 
     turned()
     assert tee.TEE_AsymmetricDecrypt(back, sealed) == b"a message"
