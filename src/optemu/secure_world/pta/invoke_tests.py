@@ -12,6 +12,7 @@ from optemu.secure_world.core.param import Value, param_type, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand, PtaMemref
 from optemu.secure_world.core.sync import Mutex
 from optemu.secure_world.core.thread import Thread
+from optemu.secure_world.pta.aes_perf import aes_perf
 from optemu.secure_world.pta.fs_htree_tests import FsHtreeTests
 from optemu.secure_world.pta.self_tests import core_self_tests
 from optemu.secure_world.storage.key_manager import KeyManager
@@ -208,7 +209,7 @@ class InvokeTestsPta(PseudoTa):
             PTA_INVOKE_TESTS_CMD_MUTEX, "MUTEX", param_types(_IN, _OUT), lambda pta, call: pta.mutex_test.run(call)
         ),
         PtaCommand(PTA_INVOKE_TESTS_CMD_LOCKDEP, "LOCKDEP", None, None, "as upstream is built, without CFG_LOCKDEP"),
-        PtaCommand(PTA_INVOKE_TEST_CMD_AES_PERF, "AES_PERF", None, None, "it comes with the cryptographic services"),
+        PtaCommand(PTA_INVOKE_TEST_CMD_AES_PERF, "AES_PERF", param_types(_IN, _IN, _MEM_INOUT, _MEM_INOUT), aes_perf),
         PtaCommand(PTA_INVOKE_TESTS_CMD_MEMREF_NULL, "MEMREF_NULL", _REF, _memref_null),
         PtaCommand(PTA_INVOKE_TESTS_CMD_DT_DRIVER_TESTS, "DT_DRIVER_TESTS", None, _dt_driver_tests),
         PtaCommand(
