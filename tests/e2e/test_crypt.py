@@ -564,60 +564,101 @@ def extracting(tee: Tee) -> int:
     return op
 
 
-MISUSE: dict[str, Callable[[Tee], object]] = {
-    "no operation": lambda t: t.TEE_CipherInit(0, IV),
-    "another class": lambda t: t.TEE_MACInit(digest(t)),
-    "another mode": lambda t: t.TEE_AsymmetricEncrypt(cbc(t), b"abc"),
-    "update without init": lambda t: t.TEE_CipherUpdate(operation(t, cryp.TEE_ALG_AES_CTR, ENCRYPT, aes(t)), b"abc"),
-    "init without key": lambda t: t.TEE_CipherInit(cbc(t), IV),
-    "iv for ecb": lambda t: t.TEE_CipherInit(operation(t, cryp.TEE_ALG_AES_ECB_NOPAD, ENCRYPT, aes(t)), IV),
-    "iv of no block": lambda t: t.TEE_CipherInit(operation(t, cryp.TEE_ALG_AES_CBC_NOPAD, ENCRYPT, aes(t)), IV[:15]),
-    "half a block at the end": lambda t: t.TEE_CipherDoFinal(cipher(t, cryp.TEE_ALG_AES_CBC_NOPAD, ENCRYPT), b"abc"),
-    "half a block of SM4-CTR": lambda t: t.TEE_CipherDoFinal(cipher(t, cryp.TEE_ALG_SM4_CTR, ENCRYPT), b"abc"),
-    "usage not allowed": lambda t: t.TEE_SetOperationKey(cbc(t), restricted(t)),
-    "key too large": lambda t: t.TEE_SetOperationKey(
-        t.TEE_AllocateOperation(cryp.TEE_ALG_AES_CTR, ENCRYPT, 128), aes(t)
+MISUSE: dict[str, tuple[int, Callable[[Tee], object]]] = {  # as upstream's lib/libutee panics
+    "no operation": (0, lambda t: t.TEE_CipherInit(0, IV)),
+    "another class": (0, lambda t: t.TEE_MACInit(digest(t))),
+    "another mode": (0, lambda t: t.TEE_AsymmetricEncrypt(cbc(t), b"abc")),
+    "update without init": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_CipherUpdate(operation(t, cryp.TEE_ALG_AES_CTR, ENCRYPT, aes(t)), b"abc"),
     ),
-    "key of another type": lambda t: t.TEE_SetOperationKey(cbc(t), secret(t, cryp.TEE_TYPE_HMAC_SHA256, KEY)),
-    "key without value": lambda t: t.TEE_SetOperationKey(cbc(t), t.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256)),
-    "key for a digest": lambda t: t.TEE_SetOperationKey(digest(t), aes(t)),
-    "key in mid-stream": lambda t: t.TEE_SetOperationKey(cipher(t, cryp.TEE_ALG_AES_CTR, ENCRYPT), aes(t)),
-    "one key of two": lambda t: t.TEE_SetOperationKey(
-        t.TEE_AllocateOperation(cryp.TEE_ALG_AES_XTS, ENCRYPT, 512), aes(t)
+    "init without key": (0, lambda t: t.TEE_CipherInit(cbc(t), IV)),
+    "iv for ecb": (0, lambda t: t.TEE_CipherInit(operation(t, cryp.TEE_ALG_AES_ECB_NOPAD, ENCRYPT, aes(t)), IV)),
+    "iv of no block": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_CipherInit(operation(t, cryp.TEE_ALG_AES_CBC_NOPAD, ENCRYPT, aes(t)), IV[:15]),
     ),
-    "two keys for one": lambda t: t.TEE_SetOperationKey2(cbc(t), aes(t), aes(t)),
-    "two keys, one of them none": lambda t: t.TEE_SetOperationKey2(
-        t.TEE_AllocateOperation(cryp.TEE_ALG_AES_XTS, ENCRYPT, 512), aes(t), 0
+    "half a block at the end": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_CipherDoFinal(cipher(t, cryp.TEE_ALG_AES_CBC_NOPAD, ENCRYPT), b"abc"),
     ),
-    "reset without key": lambda t: t.TEE_ResetOperation(cbc(t)),
-    "copy of another mode": lambda t: t.TEE_CopyOperation(cbc(t), cbc(t, DECRYPT)),
-    "copy of another algorithm": lambda t: t.TEE_CopyOperation(cbc(t), gcm(t)),
-    "info without room": lambda t: t.TEE_GetOperationInfoMultiple(cbc(t), room=31),
-    "aad after payload": lambda t: (op := started(t), t.TEE_AEUpdate(op, b"abc"), t.TEE_AEUpdateAAD(op, b"a")),
-    "init after payload": lambda t: (op := started(t), t.TEE_AEUpdate(op, b"abc"), t.TEE_AEInit(op, IV[:12], 128)),
-    "no nonce": lambda t: t.TEE_AEInit(gcm(t), None, 128),
-    "data after extraction": lambda t: t.TEE_DigestDoFinal(extracting(t), b"abc"),
-    "update after extraction": lambda t: t.TEE_DigestUpdate(extracting(t), b"abc"),
-    "mac with the wrong class": lambda t: t.TEE_MACCompareFinal(digest(t), b"abc", bytes(32)),
-    "closed twice": lambda t: (key := aes(t), t.TEE_CloseObject(key), t.TEE_CloseObject(key)),
-    "filled twice": lambda t: t.TEE_PopulateTransientObject(aes(t), [(cryp.TEE_ATTR_SECRET_VALUE, KEY)]),
-    "filled with nothing": lambda t: object_of(t, cryp.TEE_TYPE_AES, 256),
-    "filled with what it has not": lambda t: object_of(t, cryp.TEE_TYPE_AES, 256, (cryp.TEE_ATTR_RSA_MODULUS, KEY)),
-    "copied over": lambda t: t.TEE_CopyObjectAttributes1(aes(t), aes(t)),
-    "value asked as octets": lambda t: t.TEE_GetObjectBufferAttribute(aes(t), cryp.TEE_ATTR_ECC_CURVE),
-    "octets asked as value": lambda t: t.TEE_GetObjectValueAttribute(aes(t), cryp.TEE_ATTR_SECRET_VALUE),
-    "derived into a key": lambda t: t.TEE_DeriveKey(
-        with_pair(t, cryp.TEE_ALG_X25519, cryp.TEE_MODE_DERIVE, pair(t, cryp.TEE_TYPE_X25519_KEYPAIR, 256), 256),
-        [(cryp.TEE_ATTR_X25519_PUBLIC_VALUE, KEY)],
-        t.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256),
+    "half a block of SM4-CTR": (
+        gp.TEE_ERROR_NOT_SUPPORTED,
+        lambda t: t.TEE_CipherDoFinal(cipher(t, cryp.TEE_ALG_SM4_CTR, ENCRYPT), b"abc"),
+    ),
+    "usage not allowed": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_SetOperationKey(cbc(t), restricted(t))),
+    "key too large": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_SetOperationKey(t.TEE_AllocateOperation(cryp.TEE_ALG_AES_CTR, ENCRYPT, 128), aes(t)),
+    ),
+    "key of another type": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_SetOperationKey(cbc(t), secret(t, cryp.TEE_TYPE_HMAC_SHA256, KEY)),
+    ),
+    "key without value": (
+        0,
+        lambda t: t.TEE_SetOperationKey(cbc(t), t.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256)),
+    ),
+    "key for a digest": (0, lambda t: t.TEE_SetOperationKey(digest(t), aes(t))),
+    "key in mid-stream": (0, lambda t: t.TEE_SetOperationKey(cipher(t, cryp.TEE_ALG_AES_CTR, ENCRYPT), aes(t))),
+    "one key of two": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_SetOperationKey(t.TEE_AllocateOperation(cryp.TEE_ALG_AES_XTS, ENCRYPT, 512), aes(t)),
+    ),
+    "two keys for one": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_SetOperationKey2(cbc(t), aes(t), aes(t))),
+    "two keys, one of them none": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_SetOperationKey2(t.TEE_AllocateOperation(cryp.TEE_ALG_AES_XTS, ENCRYPT, 512), aes(t), 0),
+    ),
+    "reset without key": (0, lambda t: t.TEE_ResetOperation(cbc(t))),
+    "copy of another mode": (0, lambda t: t.TEE_CopyOperation(cbc(t), cbc(t, DECRYPT))),
+    "copy of another algorithm": (0, lambda t: t.TEE_CopyOperation(cbc(t), gcm(t))),
+    "info without room": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_GetOperationInfoMultiple(cbc(t), room=31)),
+    "aad after payload": (0, lambda t: (op := started(t), t.TEE_AEUpdate(op, b"abc"), t.TEE_AEUpdateAAD(op, b"a"))),
+    "init after payload": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: (op := started(t), t.TEE_AEUpdate(op, b"abc"), t.TEE_AEInit(op, IV[:12], 128)),
+    ),
+    "no nonce": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_AEInit(gcm(t), None, 128)),
+    "data after extraction": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_DigestDoFinal(extracting(t), b"abc")),
+    "update after extraction": (0, lambda t: t.TEE_DigestUpdate(extracting(t), b"abc")),
+    "mac with the wrong class": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_MACCompareFinal(digest(t), b"abc", bytes(32)),
+    ),
+    "closed twice": (gp.TEE_ERROR_BAD_STATE, lambda t: (key := aes(t), t.TEE_CloseObject(key), t.TEE_CloseObject(key))),
+    "filled twice": (0, lambda t: t.TEE_PopulateTransientObject(aes(t), [(cryp.TEE_ATTR_SECRET_VALUE, KEY)])),
+    "filled with nothing": (gp.TEE_ERROR_ITEM_NOT_FOUND, lambda t: object_of(t, cryp.TEE_TYPE_AES, 256)),
+    "filled with what it has not": (
+        gp.TEE_ERROR_ITEM_NOT_FOUND,
+        lambda t: object_of(t, cryp.TEE_TYPE_AES, 256, (cryp.TEE_ATTR_RSA_MODULUS, KEY)),
+    ),
+    "copied over": (0, lambda t: t.TEE_CopyObjectAttributes1(aes(t), aes(t))),
+    "value asked as octets": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_GetObjectBufferAttribute(aes(t), cryp.TEE_ATTR_ECC_CURVE),
+    ),
+    "octets asked as value": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_GetObjectValueAttribute(aes(t), cryp.TEE_ATTR_SECRET_VALUE),
+    ),
+    "derived into a key": (
+        0,
+        lambda t: t.TEE_DeriveKey(
+            with_pair(t, cryp.TEE_ALG_X25519, cryp.TEE_MODE_DERIVE, pair(t, cryp.TEE_TYPE_X25519_KEYPAIR, 256), 256),
+            [(cryp.TEE_ATTR_X25519_PUBLIC_VALUE, KEY)],
+            t.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256),
+        ),
     ),
 }
 
 
 @pytest.mark.parametrize("misuse", MISUSE)
-def test_misuse_is_a_panic(tee: Tee, misuse: str) -> None:
+def test_misuse_is_a_panic(tee: Tee, misuse: str, caplog: pytest.LogCaptureFixture) -> None:
+    code, wrong = MISUSE[misuse]
     with pytest.raises(Panicked):
-        MISUSE[misuse](tee)
+        wrong(tee)
+    assert f"TA panicked with code 0x{code:x}" in caplog.messages
 
 
 def test_null_closes_nothing(tee: Tee) -> None:

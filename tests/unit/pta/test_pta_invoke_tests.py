@@ -12,7 +12,6 @@ from optemu.machine import Machine
 from optemu.normal_world.libteec import RegisteredMemref, TempMemref, Value
 from optemu.secure_world.pta import self_tests
 from optemu.secure_world.pta.invoke_tests import InvokeTestsPta
-from optemu.secure_world.storage.htree import Htree
 
 TRACE, PARAMS, SELF_TESTS, NSEC_TO_SEC, MODIFY_SEC, SEC_TO_NSEC, FS_HTREE, MUTEX = range(8)
 LOCKDEP, AES_PERF, MEMREF_NULL, DT_DRIVER, TRANSFER_LIST = range(8, 13)
@@ -105,18 +104,6 @@ def test_self_tests(pta, machine):
     for cmd in (LOCKDEP, TRANSFER_LIST):
         assert result(pta.invoke, cmd) == NOT_SUPPORTED
     assert result(pta.invoke, 99) == BAD
-
-
-def test_hash_trees(pta):
-    pta.invoke(FS_HTREE)
-    assert result(pta.invoke, FS_HTREE, Value.input(0, 0)) == BAD
-
-
-@pytest.mark.parametrize("broken", ["_verify_tree", "sync_to_storage", "_flush"])
-def test_the_hash_tree_test_can_fail(pta, monkeypatch, caplog, broken):
-    monkeypatch.setattr(Htree, broken, lambda self, *args: None)
-    assert result(pta.invoke, FS_HTREE) in (gp.TEE_ERROR_SECURITY, gp.TEE_ERROR_CORRUPT_OBJECT)
-    assert "hash tree test: " in caplog.text
 
 
 def _library_aes(bits: int, mode: modes.Mode, data: bytes) -> bytes:

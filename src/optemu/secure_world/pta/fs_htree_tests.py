@@ -1,12 +1,12 @@
-"""Hash trees that are rewritten, left uncommitted and damaged (xtest 1015). Mirrors core/pta/tests/fs_htree.c.
+"""The hash tree of secure storage, tried in memory. Mirrors core/pta/tests/fs_htree.c; xtest 1015 calls it.
 
-The trees are in memory, of the smallest blocks that hold two heads or two nodes, so that each node has a block of
-its own.
+Blocks are written, synced, changed without a sync, and read again; then every part of a file is damaged, which must
+be noticed. TeeError(TEE_ERROR_SECURITY) when what is read is not what it should be.
 """
 
-import logging
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from typing import Final
 
 from optemu.abi import fs_htree as abi
 from optemu.abi import gp
@@ -15,146 +15,120 @@ from optemu.secure_world.crypto.provider import Rng
 from optemu.secure_world.storage.htree import Htree, Layout
 from optemu.secure_world.storage.key_manager import KeyManager
 
-log = logging.getLogger("optemu.core")
+BLOCK_SIZE: Final = 144
+"""The smallest, in words of four bytes, that has room for two nodes or two heads."""
+_LAYOUT = Layout(BLOCK_SIZE)
+_WORDS = struct.Struct(f"<{BLOCK_SIZE // 4}I")
+_FD: Final = 0
 
-_LAYOUT = Layout(144)
-_HEAD, _NODE = abi.IMAGE.size, abi.NODE_IMAGE.size
-_REWRITE_BLOCKS, _CORRUPT_BLOCKS, _STEP = 10, 5, 3
 
+class _Memory:
+    """``Files`` with a single file, which is open."""
 
-class _File:
-    """``Files`` of one file, in memory."""
-
-    def __init__(self, data: bytes = b"") -> None:
+    def __init__(self, data: bytes | bytearray = b"") -> None:
         self.data = bytearray(data)
-
-    def open(self, name: bytes) -> int:
-        return 0
-
-    def create(self, name: bytes) -> int:
-        self.data.clear()
-        return 0
-
-    def close(self, fd: int) -> None:
-        pass
 
     def read(self, fd: int, offset: int, size: int) -> bytes:
         return bytes(self.data[offset : offset + size])
 
     def write(self, fd: int, offset: int, data: bytes) -> None:
-        self.truncate(fd, max(len(self.data), offset + len(data)))
+        self.data.extend(bytes(max(offset + len(data) - len(self.data), 0)))
         self.data[offset : offset + len(data)] = data
 
+    def _no_such_call(self, *args: object) -> int:
+        raise TeeError(gp.TEE_ERROR_NOT_SUPPORTED, "the hash tree asks for blocks alone")
+
+    open = create = _no_such_call
+
+    def close(self, fd: int) -> None:
+        self._no_such_call()
+
     def truncate(self, fd: int, size: int) -> None:
-        del self.data[size:]
-        self.data.extend(bytes(size - len(self.data)))
+        self._no_such_call()
 
     def remove(self, name: bytes) -> None:
-        self.data.clear()
+        self._no_such_call()
 
     def rename(self, old: bytes, new: bytes, overwrite: bool) -> None:
-        pass
+        self._no_such_call()
 
 
-class HtreeTests:
-    """With the keys that belong to static TA ``uuid``."""
+class FsHtreeTests:
+    """core_fs_htree_tests, with the keys of TA ``uuid``."""
 
-    def __init__(self, huk: bytes, rng: Rng, uuid: bytes) -> None:
-        self._keys, self._rng, self._uuid = KeyManager(huk), rng, uuid
+    def __init__(self, keys: KeyManager, rng: Rng, uuid: bytes) -> None:
+        self._keys, self._rng, self._uuid = keys, rng, uuid
 
-    def run(self) -> int:
-        """TEE_SUCCESS; TEE_ERROR_SECURITY when a tree gave what it should not; what a tree failed with. All logged."""
-        try:
-            for blocks in range(0, _REWRITE_BLOCKS, _STEP):
-                for first in range(0, blocks, _STEP):
-                    for count in range(0, blocks - first, _STEP):
-                        self._rewrite(blocks, range(first, first + count))
-            self._corrupt(_CORRUPT_BLOCKS)
-        except TeeError as e:
-            log.error("hash tree test: %s", e)
-            return e.code
-        return gp.TEE_SUCCESS
-
-    def _rewrite(self, blocks: int, part: range) -> None:
-        """All ``blocks`` are written and committed, then ``part`` of them written and not committed."""
-        file = _File()
-        tree = self._tree().create(file)
-        every = range(blocks)
-        for salt, order in ((23, every), (24, reversed(every)), (25, every)):
-            _write(tree, file, order, salt)
-            _check(tree, file, every, salt)
-        tree.sync_to_storage(file)
-        _check(tree, file, every, 25)
-        root_hash = tree.root_hash
-        tree = self._tree().open(file, root_hash)
-        _check(tree, file, every, 25)
-        for salt, order in ((26, reversed(part)), (27, part)):
-            _write(tree, file, order, salt)
-            _check(tree, file, part, salt)
-            _check(tree, file, (n for n in every if n not in part), 25)
-        for known in (root_hash, None):
-            _check(self._tree().open(file, known), file, every, 25)
-
-    def _corrupt(self, blocks: int) -> None:
-        """Wherever head, node or block is damaged in both copies, opening or reading says so."""
-        file = _File()
-        tree = self._tree().create(file)
-        _write(tree, file, range(blocks), 1)
-        tree.sync_to_storage(file)
-        _check(self._tree().open(file, tree.root_hash), file, range(blocks), 1)
-        for places in _copies(blocks):
-            for at in _offsets(places[0]):
-                damaged = _File(bytes(file.data))
-                for place in places:
-                    if place.start + at < len(damaged.data):
-                        damaged.data[place.start + at] = damaged.data[place.start + at] + 1 & 0xFF
-                if not self._finds_damage(damaged, tree.root_hash, blocks):
-                    raise TeeError(gp.TEE_ERROR_SECURITY, f"octet {places[0].start + at} was changed unnoticed")
-
-    def _finds_damage(self, file: _File, root_hash: bytes, blocks: int) -> bool:
-        try:
-            tree = self._tree().open(file, root_hash)
-            for n in range(blocks):
-                tree.read_block(file, n)
-        except TeeError:
-            return True
-        return False
+    def run(self) -> None:
+        num_blocks = 10
+        for blocks in range(0, num_blocks, 3):
+            for first in range(0, blocks, 3):
+                for count in range(0, blocks - first, 3):
+                    self.rewrite(blocks, range(first, first + count))
+        self.corrupt(5)
 
     def _tree(self) -> Htree:
-        return Htree(0, None, self._keys, self._rng, self._uuid, _LAYOUT)
+        return Htree(_FD, None, self._keys, self._rng, self._uuid, _LAYOUT)
+
+    def rewrite(self, num_blocks: int, again: range) -> None:
+        """htree_test_rewrite: what is written is read, and what is not synced, those ``again``, is gone afterwards."""
+        memory, everything = _Memory(), range(num_blocks)
+        tree = self._tree().create(memory)
+        for salt, order in ((23, everything), (24, everything[::-1]), (25, everything)):
+            _write(tree, memory, order, salt)
+            _check(tree, memory, everything, salt)
+        tree.sync_to_storage(memory)
+        root_hash = tree.root_hash
+        _check(tree, memory, everything, 25)
+        tree = self._tree().open(memory, root_hash)
+        _check(tree, memory, everything, 25)
+        for salt, order in ((26, again[::-1]), (27, again)):
+            _write(tree, memory, order, salt)
+            _check(tree, memory, [n for n in everything if n not in again], 25)
+            _check(tree, memory, again, salt)
+        for found in (root_hash, None):
+            _check(self._tree().open(memory, found), memory, everything, 25)
+
+    def corrupt(self, num_blocks: int) -> None:
+        """test_corrupt: no byte of a head, a node or a block can be another without being noticed."""
+        memory, everything = _Memory(), range(num_blocks)
+        tree = self._tree().create(memory)
+        _write(tree, memory, everything, 1)
+        tree.sync_to_storage(memory)
+        _check(self._tree().open(memory, tree.root_hash), memory, everything, 1)
+        # Both copies of each: (offset, offset, size).
+        parts = [(0, abi.IMAGE.size, abi.IMAGE.size)]
+        node = abi.NODE_IMAGE.size
+        parts += [(_LAYOUT.nodes(n), _LAYOUT.nodes(n) + node, node) for n in everything]
+        parts += [(_LAYOUT.block(n, 0), _LAYOUT.block(n, 1), BLOCK_SIZE) for n in everything]
+        for *copies, size in parts:
+            for at in [0, *(1 << n for n in range(size.bit_length()) if 1 << n < size - 1), size - 1]:
+                damaged = _Memory(memory.data.ljust(_LAYOUT.block(num_blocks, 1), b"\0"))
+                for copy in copies:
+                    damaged.data[copy + at] = damaged.data[copy + at] + 1 & 0xFF
+                self._notice(damaged, tree.root_hash, everything)
+
+    def _notice(self, damaged: _Memory, root_hash: bytes, blocks: Iterable[int]) -> None:
+        try:
+            tree = self._tree().open(damaged, root_hash)
+            for n in blocks:
+                tree.read_block(damaged, n)
+        except TeeError:
+            return
+        raise TeeError(gp.TEE_ERROR_SECURITY, "a damaged file is read as if nothing were")
 
 
-def _content(num: int, salt: int) -> bytes:
-    words = _LAYOUT.block_size // 4
-    return struct.pack(f"<{words}I", *(n << 16 | num << 8 | salt for n in range(words)))
+def _block(num: int, salt: int) -> bytes:
+    """Words that say which block, which word and which time of writing they are of."""
+    return _WORDS.pack(*(n << 16 | num << 8 | salt for n in range(BLOCK_SIZE // 4)))
 
 
-def _write(tree: Htree, file: _File, numbers: Iterable[int], salt: int) -> None:
-    for num in numbers:
-        tree.write_block(file, num, _content(num, salt))
+def _write(tree: Htree, memory: _Memory, blocks: Iterable[int], salt: int) -> None:
+    for num in blocks:
+        tree.write_block(memory, num, _block(num, salt))
 
 
-def _check(tree: Htree, file: _File, numbers: Iterable[int], salt: int) -> None:
-    for num in numbers:
-        if tree.read_block(file, num) != _content(num, salt):
-            raise TeeError(gp.TEE_ERROR_SECURITY, f"block {num} is not what was written as number {salt}")
-
-
-def _copies(blocks: int) -> Iterator[tuple[range, range]]:
-    """Where in the file the two copies are of the head, then of each node, then of each block."""
-    yield range(_HEAD), range(_HEAD, 2 * _HEAD)
-    for n in range(blocks):
-        at = _LAYOUT.nodes(n // _LAYOUT.group) + 2 * _NODE * (n % _LAYOUT.group)
-        yield range(at, at + _NODE), range(at + _NODE, at + 2 * _NODE)
-    for n in range(blocks):
-        first, second = (_LAYOUT.block(n, vers) for vers in (0, 1))
-        yield range(first, first + _LAYOUT.block_size), range(second, second + _LAYOUT.block_size)
-
-
-def _offsets(place: range) -> Iterator[int]:
-    """The first, then twice as far each time, and the last."""
-    at = 0
-    while at < len(place) - 1:
-        yield at
-        at = 2 * at or 1
-    yield len(place) - 1
+def _check(tree: Htree, memory: _Memory, blocks: Iterable[int], salt: int) -> None:
+    for num in blocks:
+        if tree.read_block(memory, num) != _block(num, salt):
+            raise TeeError(gp.TEE_ERROR_SECURITY, f"block {num} is not what was written")

@@ -13,8 +13,9 @@ from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaC
 from optemu.secure_world.core.sync import Mutex
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.pta.aes_perf import aes_perf
-from optemu.secure_world.pta.fs_htree_tests import HtreeTests
+from optemu.secure_world.pta.fs_htree_tests import FsHtreeTests
 from optemu.secure_world.pta.self_tests import core_self_tests
+from optemu.secure_world.storage.key_manager import KeyManager
 
 if TYPE_CHECKING:
     from optemu.secure_world.core.tee import Tee
@@ -108,6 +109,12 @@ def _transform_sdp(pta: PseudoTa, call: PtaCall) -> int:
     return gp.TEE_ERROR_BAD_PARAMETERS
 
 
+def _fs_htree(pta: PseudoTa, call: PtaCall) -> None:
+    """No parameters."""
+    board = pta.tee.board
+    FsHtreeTests(KeyManager(board.config.huk), board.entropy, pta.uuid).run()
+
+
 def _memref_null(pta: PseudoTa, call: PtaCall) -> int:
     """[inout] memref: NULL, of no size."""
     ref = call.params[0]
@@ -175,11 +182,6 @@ class MutexTest:
         self._add(self._during, kind, -1)
         self._mutex.read_unlock(thread)
         return ret
-
-
-def _fs_htree(pta: PseudoTa, call: PtaCall) -> int:
-    board = pta.tee.board
-    return HtreeTests(board.config.huk, board.entropy, pta.uuid).run()
 
 
 _COPY = param_types(_MEM_IN, _MEM_OUT)
