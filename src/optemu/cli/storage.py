@@ -149,7 +149,7 @@ def _check(args: argparse.Namespace) -> int:
     with _store(args) as store:
         entries = store.entries()
         objects = [_describe(store, e, lambda owner, obj_id: store.read(owner, obj_id)[0]) for e in entries]
-        known = {o["file"] for o in objects} | {"dirf.db"}
+        known = {o["file"] for o in objects} | {"dirf.db"} | _installed(store)
         orphans = [name for name in store.files.names() if name not in known]
     damaged = [o for o in objects if "damaged" in o]
     if args.json:
@@ -161,6 +161,16 @@ def _check(args: argparse.Namespace) -> int:
             print(f"file {name}: belongs to no object; an interrupted run may have left it")
         print(f"{len(objects)} object{'s' * (len(objects) != 1)}, {len(damaged)} damaged")
     return 1 if damaged else 0
+
+
+def _installed(store: "Store") -> set[str]:
+    """None when the database of TAs is damaged, which is said of it as of every object."""
+    from optemu.errors import TeeError
+
+    try:
+        return set(store.installed_tas())
+    except TeeError:
+        return set()
 
 
 def _du(args: argparse.Namespace) -> int:
@@ -203,6 +213,8 @@ def _export(args: argparse.Namespace) -> int:
     owner, obj_id = uuid_octets(args.uuid), read_id(args.object)
     with _store(args) as store:
         stored, data = store.read(owner, obj_id)
+    if stored.core:
+        raise ValueError(f"object {args.object} is the core's own: it belongs to its board, and is not moved")
     to: Path = args.to
     to.mkdir(mode=0o700)
     numbers = {name: getattr(stored, name) for name in _NUMBERS}

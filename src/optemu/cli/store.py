@@ -13,16 +13,20 @@ from optemu.board.entropy import Entropy
 from optemu.errors import TeeError
 from optemu.normal_world.directory import DirectoryFiles
 from optemu.normal_world.state import StateDir
+from optemu.secure_world.pta.attestation import AttestationPta
 from optemu.secure_world.storage.dirfile import Dirfile, Entry, file_name
 from optemu.secure_world.storage.htree import Htree
 from optemu.secure_world.storage.key_manager import KeyManager
 from optemu.secure_world.storage.ree_file import ReeFile
 from optemu.secure_world.storage.ree_fs import ReeFs
+from optemu.secure_world.storage.tadb import TaDb
 from optemu.secure_world.storage.tee_fs import Pobj, RpmbFrames
 
 _HEAD = TEE_SVC_STORAGE_HEAD
 _TYPES = {value: name.removeprefix("TEE_TYPE_") for name, value in vars(cryp).items() if name.startswith("TEE_TYPE_")}
 _HEX = "hex:"
+_CORE = (gp.NIL_UUID, AttestationPta.uuid)
+"""Owners of what the core keeps for itself: data, without a head."""
 
 
 def show_id(obj_id: bytes) -> str:
@@ -54,9 +58,13 @@ class Stored:
     data_size: int
     version: int
     """How often it has been committed."""
+    core: bool = False
+    """Is it the core's own, data and nothing else?"""
 
     @property
     def kind(self) -> str:
+        if self.core:
+            return "core"
         name = _TYPES.get(self.object_type, f"0x{self.object_type:08x}")
         return "data" if self.object_type == cryp.TEE_TYPE_DATA else f"{name} {self.object_size}"
 
@@ -104,9 +112,14 @@ class Store:
         size, fh = self._fs.open(self._ree, Pobj(self._fs, owner, obj_id))
         assert isinstance(fh, ReeFile)
         try:
-            yield fh, self._stored(fh, size)
+            yield fh, self._of_core(fh, size) if owner in _CORE else self._stored(fh, size)
         finally:
             self._fs.close(self._ree, fh)
+
+    @staticmethod
+    def _of_core(fh: ReeFile, size: int) -> Stored:
+        version = fh.tree.counter if fh.tree is not None else 0
+        return Stored(cryp.TEE_TYPE_DATA, 0, 0, 0, 0, b"", 0, size, version, core=True)
 
     def _stored(self, fh: ReeFile, size: int) -> Stored:
         raw = self._fs.read(self._ree, fh, 0, _HEAD.size)
@@ -120,6 +133,10 @@ class Store:
         return Stored(
             object_type, object_size, max_object_size, usage, have_attrs, attributes, offset, size - offset, version
         )
+
+    def installed_tas(self) -> list[str]:
+        """The files that hold the TAs installed in secure storage."""
+        return [name.decode() for name in TaDb(self._fs, self._rng).files(self._ree)]
 
     def look(self, owner: bytes, obj_id: bytes) -> Stored:
         with self._open(owner, obj_id) as (_, stored):

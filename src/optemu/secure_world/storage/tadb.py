@@ -80,6 +80,10 @@ class TaDb:
         entry = self._find(ree, uuid)
         return entry.version if entry else None
 
+    def files(self, ree: Ree) -> list[bytes]:
+        """The names of the files that TAs are in."""
+        return [entry.file for entry in self._load(ree) if entry]
+
     def open(self, ree: Ree, uuid: bytes) -> InstalledTa:
         """The TA ``uuid``; TEE_ERROR_ITEM_NOT_FOUND, or TEE_ERROR_MAC_INVALID when its file was changed."""
         entry = self._find(ree, uuid)
