@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench conformance fuzz crash clean
+.PHONY: demo test lint bench conformance vectors fuzz crash clean
 
 demo: $(STAMP)
 	$(BIN)/optemu demo
@@ -19,13 +19,17 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Prints what calls cost beside the floor of the same run; asserts nothing.
+# Prints what calls, cryptography and storage cost, and what to compare it to; asserts nothing. ONLY="crypto": of that.
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ONLY)
 
 # xtest as Debian packages it, fetched into the cache; fails when a case that is claimed to pass does not.
 conformance: $(STAMP)
 	$(BIN)/python -m conformance
+
+# Published test vectors of cryptography, fetched into the cache; fails when one disagrees.
+vectors: $(STAMP)
+	$(BIN)/python -m conformance.vectors
 
 # Hostile inputs of every kind, a million by default; says what to call to see a failure again.
 fuzz: COUNT ?= 1000000

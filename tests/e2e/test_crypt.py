@@ -4,11 +4,16 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from crypt_client import Attr, Panicked, Tee, TeeResult
+from crypt_steps import derived, mac, object_of, operation, pair, pieces, secret, with_pair
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM
+from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +30,8 @@ CIPHERS = {  # key type, key, second key, initialization vector, whole blocks on
     cryp.TEE_ALG_AES_CTR: (cryp.TEE_TYPE_AES, KEY, b"", IV, 1, 0),
     cryp.TEE_ALG_AES_CTS: (cryp.TEE_TYPE_AES, KEY, b"", IV, 1, 17),
     cryp.TEE_ALG_AES_XTS: (cryp.TEE_TYPE_AES, KEY, KEY[::-1], IV, 1, 16),
+    cryp.TEE_ALG_DES_ECB_NOPAD: (cryp.TEE_TYPE_DES, KEY[:8], b"", None, 8, 0),
+    cryp.TEE_ALG_DES_CBC_NOPAD: (cryp.TEE_TYPE_DES, KEY[:8], b"", IV[:8], 8, 0),
     cryp.TEE_ALG_DES3_ECB_NOPAD: (cryp.TEE_TYPE_DES3, KEY[:24], b"", None, 8, 0),
     cryp.TEE_ALG_DES3_CBC_NOPAD: (cryp.TEE_TYPE_DES3, KEY[:24], b"", IV[:8], 8, 0),
     cryp.TEE_ALG_SM4_ECB_NOPAD: (cryp.TEE_TYPE_SM4, KEY[:16], b"", None, 16, 0),
@@ -37,31 +44,14 @@ NATIVE = {
     cryp.TEE_ALG_AES_CBC_NOPAD: (algorithms.AES, modes.CBC(IV)),
     cryp.TEE_ALG_AES_CTR: (algorithms.AES, modes.CTR(IV)),
     cryp.TEE_ALG_AES_XTS: (algorithms.AES, modes.XTS(IV)),
+    cryp.TEE_ALG_DES_ECB_NOPAD: (TripleDES, modes.ECB()),
+    cryp.TEE_ALG_DES_CBC_NOPAD: (TripleDES, modes.CBC(IV[:8])),
+    cryp.TEE_ALG_DES3_ECB_NOPAD: (TripleDES, modes.ECB()),
+    cryp.TEE_ALG_DES3_CBC_NOPAD: (TripleDES, modes.CBC(IV[:8])),
+    cryp.TEE_ALG_SM4_ECB_NOPAD: (algorithms.SM4, modes.ECB()),
+    cryp.TEE_ALG_SM4_CTR: (algorithms.SM4, modes.CTR(IV)),
     cryp.TEE_ALG_SM4_CBC_NOPAD: (algorithms.SM4, modes.CBC(IV)),
 }
-
-
-def object_of(tee: Tee, kind: int, size: int, *attrs: Attr) -> int:
-    key = tee.TEE_AllocateTransientObject(kind, size)
-    tee.TEE_PopulateTransientObject(key, attrs)
-    return key
-
-
-def secret(tee: Tee, kind: int, octets: bytes) -> int:
-    size = {cryp.TEE_TYPE_DES: 7, cryp.TEE_TYPE_DES3: 7}.get(kind, 8) * len(octets)
-    return object_of(tee, kind, size, (cryp.TEE_ATTR_SECRET_VALUE, octets))
-
-
-def operation(tee: Tee, algo: int, mode: int, *keys: int) -> int:
-    sizes = [tee.TEE_GetObjectInfo1(key).max_size for key in keys]
-    op = tee.TEE_AllocateOperation(algo, mode, sum(sizes))
-    if len(keys) == 1:
-        tee.TEE_SetOperationKey(op, keys[0])
-    elif keys:
-        tee.TEE_SetOperationKey2(op, *keys)
-    for key in keys:
-        tee.TEE_FreeTransientObject(key)
-    return op
 
 
 def cipher(tee: Tee, algo: int, mode: int) -> int:
@@ -71,17 +61,33 @@ def cipher(tee: Tee, algo: int, mode: int) -> int:
     return op
 
 
-def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
-    at = sorted(min(c, len(data)) for c in cuts)
-    return [data[a:b] for a, b in zip([0, *at], [*at, len(data)], strict=True)]
-
-
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[int, bytes, list[int]]:
     algo = draw(st.sampled_from(list(CIPHERS)))
     *_, block, least = CIPHERS[algo]
     size = draw(st.integers(least, 100)) if block == 1 else block * draw(st.integers(0, 9))
     return algo, os.urandom(size), draw(st.lists(st.integers(0, 100), max_size=5))
+
+
+@settings(EXAMPLES, max_examples=40)
+@given(
+    endless=st.sampled_from([(cryp.TEE_ALG_SHAKE128, hashlib.shake_128), (cryp.TEE_ALG_SHAKE256, hashlib.shake_256)]),
+    data=st.binary(max_size=300),
+    cuts=st.lists(st.integers(0, 300), max_size=3),
+    taken=st.lists(st.integers(1, 400), min_size=1, max_size=5),
+)
+def test_endless_digests(
+    tee: Tee, endless: tuple[int, Callable[[bytes], Any]], data: bytes, cuts: list[int], taken: list[int]
+) -> None:
+    """However it is fed, and taken."""
+    op = tee.TEE_AllocateOperation(endless[0], cryp.TEE_MODE_DIGEST, 0)
+    wanted = endless[1](data).digest(sum(taken) + 50)
+    for piece in pieces(data, cuts):
+        tee.TEE_DigestUpdate(op, piece)
+    got = b"".join(tee.TEE_DigestExtract(op, size) for size in taken)
+    assert got + tee.TEE_DigestDoFinal(op, room=50) == wanted
+    assert tee.TEE_DigestDoFinal(op, data, room=77) == endless[1](data).digest(77), "the operation is as new"
+    tee.TEE_FreeOperation(op)
 
 
 # --- ciphers ---
@@ -139,19 +145,25 @@ def test_room_is_asked_for_before_anything_happens(tee: Tee) -> None:
 
 # --- digests and MACs ---
 
+DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_224", "sha3_256", "sha3_384", "sha3_512", "sm3")
+
+
+def native_digest(name: str, data: bytes) -> bytes:
+    h = hashes.Hash(getattr(hashes, name.upper())())
+    h.update(data)
+    return h.finalize()
+
 
 @settings(EXAMPLES, max_examples=60)
 @given(
-    name=st.sampled_from(
-        ["md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_224", "sha3_256", "sha3_384", "sha3_512"]
-    ),
+    name=st.sampled_from(DIGESTS),
     data=st.binary(max_size=300),
     cuts=st.lists(st.integers(0, 300), max_size=4),
     taken=st.lists(st.integers(0, 70), max_size=4),
 )
 def test_digests_in_pieces(tee: Tee, name: str, data: bytes, cuts: list[int], taken: list[int]) -> None:
     algo = getattr(cryp, f"TEE_ALG_{name.upper()}")
-    wanted = hashlib.new(name, data).digest()
+    wanted = native_digest(name, data)
     op = tee.TEE_AllocateOperation(algo, cryp.TEE_MODE_DIGEST, 0)
     for _ in range(2):
         *first, last = pieces(data, cuts)
@@ -177,12 +189,6 @@ def test_shake_is_as_long_as_wanted(tee: Tee, data: bytes, taken: list[int]) -> 
         tee.TEE_FreeOperation(op)
 
 
-def mac(tee: Tee, algo: int, kind: int, key: bytes) -> int:
-    op = operation(tee, algo, cryp.TEE_MODE_MAC, secret(tee, kind, key))
-    tee.TEE_MACInit(op)
-    return op
-
-
 @settings(EXAMPLES, max_examples=40)
 @given(
     name=st.sampled_from(["sha1", "sha256", "sha512", "sha3_256"]),
@@ -205,6 +211,54 @@ def test_macs_are_computed_and_compared(tee: Tee, name: str, data: bytes, cut: i
         with pytest.raises(TeeResult) as caught:
             tee.TEE_MACCompareFinal(op, data, bad)
         assert caught.value.code == gp.TEE_ERROR_MAC_INVALID
+    tee.TEE_FreeOperation(op)
+
+
+CHAINED = {  # algorithm, padded: key type, cipher of one block, octets of a block
+    (cryp.TEE_ALG_AES_CBC_MAC_NOPAD, False): (cryp.TEE_TYPE_AES, KEY[:16], algorithms.AES, 16),
+    (cryp.TEE_ALG_AES_CBC_MAC_PKCS5, True): (cryp.TEE_TYPE_AES, KEY, algorithms.AES, 16),
+    (cryp.TEE_ALG_DES_CBC_MAC_NOPAD, False): (cryp.TEE_TYPE_DES, KEY[:8], TripleDES, 8),
+    (cryp.TEE_ALG_DES_CBC_MAC_PKCS5, True): (cryp.TEE_TYPE_DES, KEY[:8], TripleDES, 8),
+    (cryp.TEE_ALG_DES3_CBC_MAC_NOPAD, False): (cryp.TEE_TYPE_DES3, KEY[:24], TripleDES, 8),
+    (cryp.TEE_ALG_DES3_CBC_MAC_PKCS5, True): (cryp.TEE_TYPE_DES3, KEY[:24], TripleDES, 8),
+}
+
+
+def cipher_mac(tee: Tee, algo: int) -> int:
+    kinds = {a: (kind, key) for (a, _), (kind, key, _, _) in CHAINED.items()}
+    kinds[cryp.TEE_ALG_AES_CMAC] = cryp.TEE_TYPE_AES, KEY[:24]
+    kinds[cryp.TEE_ALG_DES3_CMAC] = cryp.TEE_TYPE_DES3, KEY[:24]
+    return mac(tee, algo, *kinds[algo])
+
+
+@settings(EXAMPLES, max_examples=60)
+@given(which=st.sampled_from(list(CHAINED)), size=st.integers(0, 70), cuts=st.lists(st.integers(0, 70), max_size=4))
+def test_macs_by_chaining(tee: Tee, which: tuple[int, bool], size: int, cuts: list[int]) -> None:
+    """The last block of CBC; without padding whole blocks only, and at least one."""
+    (algo, padded), (_, key, block_cipher, block) = which, CHAINED[which]
+    data = os.urandom(size if padded else max(size // block, 1) * block)
+    pad = block - len(data) % block
+    whole = data + bytes([pad]) * pad if padded else data
+    encryptor = Cipher(block_cipher(key), modes.CBC(bytes(block))).encryptor()
+    wanted = (encryptor.update(whole) + encryptor.finalize())[-block:]
+    op = cipher_mac(tee, algo)
+    *first, last = pieces(data, cuts)
+    for piece in first:
+        tee.TEE_MACUpdate(op, piece)
+    assert tee.TEE_MACComputeFinal(op, last) == wanted
+    tee.TEE_FreeOperation(op)
+
+
+@settings(EXAMPLES, max_examples=40)
+@given(triple=st.booleans(), data=st.binary(max_size=70), cuts=st.lists(st.integers(0, 70), max_size=4))
+def test_cmac(tee: Tee, triple: bool, data: bytes, cuts: list[int]) -> None:
+    native = CMAC(TripleDES(KEY[:24]) if triple else algorithms.AES(KEY[:24]))
+    native.update(data)
+    op = cipher_mac(tee, cryp.TEE_ALG_DES3_CMAC if triple else cryp.TEE_ALG_AES_CMAC)
+    *first, last = pieces(data, cuts)
+    for piece in first:
+        tee.TEE_MACUpdate(op, piece)
+    assert tee.TEE_MACComputeFinal(op, last) == native.finalize()
     tee.TEE_FreeOperation(op)
 
 
@@ -292,6 +346,27 @@ def test_ciphers_are_copied(tee: Tee, algo: int) -> None:
         assert begun + tee.TEE_CipherDoFinal(op, data[39:]) == wanted
 
 
+@pytest.mark.parametrize("algo", [a for a, _ in CHAINED] + [cryp.TEE_ALG_AES_CMAC, cryp.TEE_ALG_DES3_CMAC])
+def test_macs_of_ciphers_are_copied(tee: Tee, algo: int) -> None:
+    data = os.urandom(48)
+    whole, source, copy = (cipher_mac(tee, algo) for _ in range(3))
+    tee.TEE_MACUpdate(source, data[:21])
+    tee.TEE_MACUpdate(copy, data[:5])
+    tee.TEE_CopyOperation(copy, source)
+    wanted = tee.TEE_MACComputeFinal(whole, data)
+    assert [tee.TEE_MACComputeFinal(op, data[21:]) for op in (source, copy)] == [wanted, wanted]
+
+
+def test_endless_digests_are_copied(tee: Tee) -> None:
+    source, copy = (tee.TEE_AllocateOperation(cryp.TEE_ALG_SHAKE128, cryp.TEE_MODE_DIGEST, 0) for _ in range(2))
+    tee.TEE_DigestUpdate(source, b"abc")
+    first = tee.TEE_DigestExtract(source, 5)
+    tee.TEE_CopyOperation(copy, source)
+    wanted = hashlib.shake_128(b"abc").digest(300)
+    for op in (source, copy):
+        assert first + tee.TEE_DigestExtract(op, 295) == wanted
+
+
 def test_digests_and_macs_are_copied(tee: Tee) -> None:
     source, copy = (tee.TEE_AllocateOperation(cryp.TEE_ALG_SHA256, cryp.TEE_MODE_DIGEST, 0) for _ in range(2))
     tee.TEE_DigestUpdate(source, b"abc")
@@ -319,18 +394,6 @@ def test_authenticated_encryption_is_copied(tee: Tee, algo: int) -> None:
 
 
 # --- asymmetric ---
-
-
-def pair(tee: Tee, kind: int, size: int, *attrs: Attr) -> int:
-    key = tee.TEE_AllocateTransientObject(kind, size)
-    tee.TEE_GenerateKey(key, size, attrs)
-    return key
-
-
-def with_pair(tee: Tee, algo: int, mode: int, key: int, size: int) -> int:
-    op = tee.TEE_AllocateOperation(algo, mode, size)
-    tee.TEE_SetOperationKey(op, key)
-    return op
 
 
 SIGNATURES = [
@@ -393,13 +456,6 @@ def test_an_oaep_label_is_part_of_the_message(tee: Tee) -> None:
     assert tee.TEE_AsymmetricDecrypt(back, sealed, label) == b"a message"
     with pytest.raises(TeeResult):
         tee.TEE_AsymmetricDecrypt(back, sealed)
-
-
-def derived(tee: Tee, algo: int, key: int, size: int, attrs: list[Attr], room: int) -> bytes:
-    op = with_pair(tee, algo, cryp.TEE_MODE_DERIVE, key, size)
-    out = tee.TEE_AllocateTransientObject(cryp.TEE_TYPE_GENERIC_SECRET, room)
-    tee.TEE_DeriveKey(op, attrs, out)
-    return tee.TEE_GetObjectBufferAttribute(out, cryp.TEE_ATTR_SECRET_VALUE)
 
 
 def test_both_sides_derive_the_same_secret(tee: Tee) -> None:
@@ -564,60 +620,101 @@ def extracting(tee: Tee) -> int:
     return op
 
 
-MISUSE: dict[str, Callable[[Tee], object]] = {
-    "no operation": lambda t: t.TEE_CipherInit(0, IV),
-    "another class": lambda t: t.TEE_MACInit(digest(t)),
-    "another mode": lambda t: t.TEE_AsymmetricEncrypt(cbc(t), b"abc"),
-    "update without init": lambda t: t.TEE_CipherUpdate(operation(t, cryp.TEE_ALG_AES_CTR, ENCRYPT, aes(t)), b"abc"),
-    "init without key": lambda t: t.TEE_CipherInit(cbc(t), IV),
-    "iv for ecb": lambda t: t.TEE_CipherInit(operation(t, cryp.TEE_ALG_AES_ECB_NOPAD, ENCRYPT, aes(t)), IV),
-    "iv of no block": lambda t: t.TEE_CipherInit(operation(t, cryp.TEE_ALG_AES_CBC_NOPAD, ENCRYPT, aes(t)), IV[:15]),
-    "half a block at the end": lambda t: t.TEE_CipherDoFinal(cipher(t, cryp.TEE_ALG_AES_CBC_NOPAD, ENCRYPT), b"abc"),
-    "half a block of SM4-CTR": lambda t: t.TEE_CipherDoFinal(cipher(t, cryp.TEE_ALG_SM4_CTR, ENCRYPT), b"abc"),
-    "usage not allowed": lambda t: t.TEE_SetOperationKey(cbc(t), restricted(t)),
-    "key too large": lambda t: t.TEE_SetOperationKey(
-        t.TEE_AllocateOperation(cryp.TEE_ALG_AES_CTR, ENCRYPT, 128), aes(t)
+MISUSE: dict[str, tuple[int, Callable[[Tee], object]]] = {  # as upstream's lib/libutee panics
+    "no operation": (0, lambda t: t.TEE_CipherInit(0, IV)),
+    "another class": (0, lambda t: t.TEE_MACInit(digest(t))),
+    "another mode": (0, lambda t: t.TEE_AsymmetricEncrypt(cbc(t), b"abc")),
+    "update without init": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_CipherUpdate(operation(t, cryp.TEE_ALG_AES_CTR, ENCRYPT, aes(t)), b"abc"),
     ),
-    "key of another type": lambda t: t.TEE_SetOperationKey(cbc(t), secret(t, cryp.TEE_TYPE_HMAC_SHA256, KEY)),
-    "key without value": lambda t: t.TEE_SetOperationKey(cbc(t), t.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256)),
-    "key for a digest": lambda t: t.TEE_SetOperationKey(digest(t), aes(t)),
-    "key in mid-stream": lambda t: t.TEE_SetOperationKey(cipher(t, cryp.TEE_ALG_AES_CTR, ENCRYPT), aes(t)),
-    "one key of two": lambda t: t.TEE_SetOperationKey(
-        t.TEE_AllocateOperation(cryp.TEE_ALG_AES_XTS, ENCRYPT, 512), aes(t)
+    "init without key": (0, lambda t: t.TEE_CipherInit(cbc(t), IV)),
+    "iv for ecb": (0, lambda t: t.TEE_CipherInit(operation(t, cryp.TEE_ALG_AES_ECB_NOPAD, ENCRYPT, aes(t)), IV)),
+    "iv of no block": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_CipherInit(operation(t, cryp.TEE_ALG_AES_CBC_NOPAD, ENCRYPT, aes(t)), IV[:15]),
     ),
-    "two keys for one": lambda t: t.TEE_SetOperationKey2(cbc(t), aes(t), aes(t)),
-    "two keys, one of them none": lambda t: t.TEE_SetOperationKey2(
-        t.TEE_AllocateOperation(cryp.TEE_ALG_AES_XTS, ENCRYPT, 512), aes(t), 0
+    "half a block at the end": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_CipherDoFinal(cipher(t, cryp.TEE_ALG_AES_CBC_NOPAD, ENCRYPT), b"abc"),
     ),
-    "reset without key": lambda t: t.TEE_ResetOperation(cbc(t)),
-    "copy of another mode": lambda t: t.TEE_CopyOperation(cbc(t), cbc(t, DECRYPT)),
-    "copy of another algorithm": lambda t: t.TEE_CopyOperation(cbc(t), gcm(t)),
-    "info without room": lambda t: t.TEE_GetOperationInfoMultiple(cbc(t), room=31),
-    "aad after payload": lambda t: (op := started(t), t.TEE_AEUpdate(op, b"abc"), t.TEE_AEUpdateAAD(op, b"a")),
-    "init after payload": lambda t: (op := started(t), t.TEE_AEUpdate(op, b"abc"), t.TEE_AEInit(op, IV[:12], 128)),
-    "no nonce": lambda t: t.TEE_AEInit(gcm(t), None, 128),
-    "data after extraction": lambda t: t.TEE_DigestDoFinal(extracting(t), b"abc"),
-    "update after extraction": lambda t: t.TEE_DigestUpdate(extracting(t), b"abc"),
-    "mac with the wrong class": lambda t: t.TEE_MACCompareFinal(digest(t), b"abc", bytes(32)),
-    "closed twice": lambda t: (key := aes(t), t.TEE_CloseObject(key), t.TEE_CloseObject(key)),
-    "filled twice": lambda t: t.TEE_PopulateTransientObject(aes(t), [(cryp.TEE_ATTR_SECRET_VALUE, KEY)]),
-    "filled with nothing": lambda t: object_of(t, cryp.TEE_TYPE_AES, 256),
-    "filled with what it has not": lambda t: object_of(t, cryp.TEE_TYPE_AES, 256, (cryp.TEE_ATTR_RSA_MODULUS, KEY)),
-    "copied over": lambda t: t.TEE_CopyObjectAttributes1(aes(t), aes(t)),
-    "value asked as octets": lambda t: t.TEE_GetObjectBufferAttribute(aes(t), cryp.TEE_ATTR_ECC_CURVE),
-    "octets asked as value": lambda t: t.TEE_GetObjectValueAttribute(aes(t), cryp.TEE_ATTR_SECRET_VALUE),
-    "derived into a key": lambda t: t.TEE_DeriveKey(
-        with_pair(t, cryp.TEE_ALG_X25519, cryp.TEE_MODE_DERIVE, pair(t, cryp.TEE_TYPE_X25519_KEYPAIR, 256), 256),
-        [(cryp.TEE_ATTR_X25519_PUBLIC_VALUE, KEY)],
-        t.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256),
+    "half a block of SM4-CTR": (
+        gp.TEE_ERROR_NOT_SUPPORTED,
+        lambda t: t.TEE_CipherDoFinal(cipher(t, cryp.TEE_ALG_SM4_CTR, ENCRYPT), b"abc"),
+    ),
+    "usage not allowed": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_SetOperationKey(cbc(t), restricted(t))),
+    "key too large": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_SetOperationKey(t.TEE_AllocateOperation(cryp.TEE_ALG_AES_CTR, ENCRYPT, 128), aes(t)),
+    ),
+    "key of another type": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_SetOperationKey(cbc(t), secret(t, cryp.TEE_TYPE_HMAC_SHA256, KEY)),
+    ),
+    "key without value": (
+        0,
+        lambda t: t.TEE_SetOperationKey(cbc(t), t.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256)),
+    ),
+    "key for a digest": (0, lambda t: t.TEE_SetOperationKey(digest(t), aes(t))),
+    "key in mid-stream": (0, lambda t: t.TEE_SetOperationKey(cipher(t, cryp.TEE_ALG_AES_CTR, ENCRYPT), aes(t))),
+    "one key of two": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_SetOperationKey(t.TEE_AllocateOperation(cryp.TEE_ALG_AES_XTS, ENCRYPT, 512), aes(t)),
+    ),
+    "two keys for one": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_SetOperationKey2(cbc(t), aes(t), aes(t))),
+    "two keys, one of them none": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_SetOperationKey2(t.TEE_AllocateOperation(cryp.TEE_ALG_AES_XTS, ENCRYPT, 512), aes(t), 0),
+    ),
+    "reset without key": (0, lambda t: t.TEE_ResetOperation(cbc(t))),
+    "copy of another mode": (0, lambda t: t.TEE_CopyOperation(cbc(t), cbc(t, DECRYPT))),
+    "copy of another algorithm": (0, lambda t: t.TEE_CopyOperation(cbc(t), gcm(t))),
+    "info without room": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_GetOperationInfoMultiple(cbc(t), room=31)),
+    "aad after payload": (0, lambda t: (op := started(t), t.TEE_AEUpdate(op, b"abc"), t.TEE_AEUpdateAAD(op, b"a"))),
+    "init after payload": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: (op := started(t), t.TEE_AEUpdate(op, b"abc"), t.TEE_AEInit(op, IV[:12], 128)),
+    ),
+    "no nonce": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_AEInit(gcm(t), None, 128)),
+    "data after extraction": (gp.TEE_ERROR_BAD_PARAMETERS, lambda t: t.TEE_DigestDoFinal(extracting(t), b"abc")),
+    "update after extraction": (0, lambda t: t.TEE_DigestUpdate(extracting(t), b"abc")),
+    "mac with the wrong class": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_MACCompareFinal(digest(t), b"abc", bytes(32)),
+    ),
+    "closed twice": (gp.TEE_ERROR_BAD_STATE, lambda t: (key := aes(t), t.TEE_CloseObject(key), t.TEE_CloseObject(key))),
+    "filled twice": (0, lambda t: t.TEE_PopulateTransientObject(aes(t), [(cryp.TEE_ATTR_SECRET_VALUE, KEY)])),
+    "filled with nothing": (gp.TEE_ERROR_ITEM_NOT_FOUND, lambda t: object_of(t, cryp.TEE_TYPE_AES, 256)),
+    "filled with what it has not": (
+        gp.TEE_ERROR_ITEM_NOT_FOUND,
+        lambda t: object_of(t, cryp.TEE_TYPE_AES, 256, (cryp.TEE_ATTR_RSA_MODULUS, KEY)),
+    ),
+    "copied over": (0, lambda t: t.TEE_CopyObjectAttributes1(aes(t), aes(t))),
+    "value asked as octets": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_GetObjectBufferAttribute(aes(t), cryp.TEE_ATTR_ECC_CURVE),
+    ),
+    "octets asked as value": (
+        gp.TEE_ERROR_BAD_PARAMETERS,
+        lambda t: t.TEE_GetObjectValueAttribute(aes(t), cryp.TEE_ATTR_SECRET_VALUE),
+    ),
+    "derived into a key": (
+        0,
+        lambda t: t.TEE_DeriveKey(
+            with_pair(t, cryp.TEE_ALG_X25519, cryp.TEE_MODE_DERIVE, pair(t, cryp.TEE_TYPE_X25519_KEYPAIR, 256), 256),
+            [(cryp.TEE_ATTR_X25519_PUBLIC_VALUE, KEY)],
+            t.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256),
+        ),
     ),
 }
 
 
 @pytest.mark.parametrize("misuse", MISUSE)
-def test_misuse_is_a_panic(tee: Tee, misuse: str) -> None:
+def test_misuse_is_a_panic(tee: Tee, misuse: str, caplog: pytest.LogCaptureFixture) -> None:
+    code, wrong = MISUSE[misuse]
     with pytest.raises(Panicked):
-        MISUSE[misuse](tee)
+        wrong(tee)
+    assert f"TA panicked with code 0x{code:x}" in caplog.messages
 
 
 def test_null_closes_nothing(tee: Tee) -> None:

@@ -29,18 +29,24 @@ def uuids(header: str) -> dict[str, str]:
     return found
 
 
+ARITH = numbers("arith/ta/include/arith_ta.h")
 PROBE = numbers("probe/ta/include/probe_ta.h")
 CRYPT = numbers("crypt/ta/include/crypt_ta.h")
 GUARD = numbers("guard/ta/include/guard_ta.h")
 LARGE = numbers("large/ta/include/large_ta.h")
 MODULES = numbers("modules/ta/include/modules_ta.h")
 QUIET = numbers("quiet/ta/include/quiet_ta.h")
+TRACED = numbers("traced/ta/include/traced_ta.h")
 SESSIONS = numbers("common/sessions_ta.h")
 PROBE_UUID = uuids("probe/ta/include/probe_ta.h")["TA_PROBE"]
 PROBE_ARM_UUID = uuids("probe/ta/include/probe_ta.h")["TA_PROBE_ARM"]
 CRYPT_UUID = uuids("crypt/ta/include/crypt_ta.h")["TA_CRYPT"]
 CRYPT_ARM_UUID = uuids("crypt/ta/include/crypt_ta.h")["TA_CRYPT_ARM"]
+ARITH_UUID = uuids("arith/ta/include/arith_ta.h")["TA_ARITH"]
+ARITH_ARM_UUID = uuids("arith/ta/include/arith_ta.h")["TA_ARITH_ARM"]
 QUIET_UUID = uuids("quiet/ta/include/quiet_ta.h")["TA_QUIET"]
+TRACED_UUID = uuids("traced/ta/include/traced_ta.h")["TA_TRACED"]
+TRACED_ARM_UUID = uuids("traced/ta/include/traced_ta.h")["TA_TRACED_ARM"]
 GUARD_UUID = uuids("guard/ta/include/guard_ta.h")["TA_GUARD"]
 LARGE_UUID = uuids("large/ta/include/large_ta.h")["TA_LARGE"]
 MODULES_UUID = uuids("modules/ta/include/modules_ta.h")["TA_MODULES"]
