@@ -1,5 +1,6 @@
 """``optemu storage``, on a store that was made here: some data, a key, an object with an odd name, a damaged one."""
 
+import hmac
 import json
 import os
 import shutil
@@ -12,8 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optemu.abi import cryp, gp
-from optemu.cli.store import Store, Stored, read_id, show_id
+from optemu.board.config import Config
+from optemu.cli.store import REE, RPMB, Store, Stored, read_id, show_id
+from optemu.normal_world.emmc.rpmb_device import CID
+from optemu.normal_world.emmc.rpmb_image import RpmbImage
 from optemu.normal_world.state import StateDir
+from optemu.secure_world.storage.ver_db import TA_VER_DB, VersionDb
 
 ONE, TWO = "11111111-2222-3333-4444-555555555555", "8da74583-f878-42c1-b664-0cdca277e348"
 DATA = Stored(cryp.TEE_TYPE_DATA, 0, 0, 0xFFFFFFFF, 0, b"", 0, 0, 0)
@@ -22,14 +27,31 @@ KEY = Stored(cryp.TEE_TYPE_AES, 128, 256, cryp.TEE_USAGE_ENCRYPT, 1, b"\0\0\0\x1
 
 def make(directory: Path) -> None:
     directory.mkdir(parents=True)
-    store = Store(directory, bytes(16), change=True)
+    store = Store(directory, Config(), change=True)
     one, two = gp.uuid_octets(ONE), gp.uuid_octets(TWO)
-    store.write(one, b"greeting", DATA, b"hello, world\n", False)
-    store.write(two, b"aes", KEY, b"", False)
-    store.write(two, b"\0\xff odd", DATA, bytes(10_000), False)
-    store.write(two, b"broken", DATA, bytes(9_000), False)
-    store.write(one, b"greeting", DATA, b"hello, world\n", True)
-    store.files.end()
+    store.write(REE, one, b"greeting", DATA, b"hello, world\n", False)
+    store.write(REE, two, b"aes", KEY, b"", False)
+    store.write(REE, two, b"\0\xff odd", DATA, bytes(10_000), False)
+    store.write(REE, two, b"broken", DATA, bytes(9_000), False)
+    store.write(REE, one, b"greeting", DATA, b"hello, world\n", True)
+    store.end()
+
+
+def make_with_rpmb(state: Path) -> None:
+    """What a machine with RPMB has: its root there, an object there, a TA installed, and versions it has seen."""
+    directory = state / "tee"
+    directory.mkdir(parents=True)
+    image = RpmbImage(state / "rpmb", 1, sync=False)
+    image.program_key(hmac.digest(bytes(16), CID[:9] + b"\0" + CID[10:15] + b"\0", "sha256"))
+    image.close()
+    store = Store(directory, Config(ree_fs_integrity_rpmb=True), change=True, rpmb=state / "rpmb")
+    one, two = gp.uuid_octets(ONE), gp.uuid_octets(TWO)
+    store.write(REE, one, b"greeting", DATA, b"hello, world\n", False)
+    store.write(RPMB, one, b"counter", DATA, b"42\n", False)
+    store.write(RPMB, two, b"aes", KEY, b"", False)
+    store.tas.install(store.ree, two, 3, bytes(1000))
+    VersionDb(store.fs[REE], TA_VER_DB).check_update(store.ree, two, 3)
+    store.end()
 
 
 @pytest.fixture
@@ -46,6 +68,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     shutil.copytree(tmp_path / "sound" / "tee", tmp_path / "board")
     shutil.copytree(tmp_path / "sound", tmp_path / "gone")
     (tmp_path / "gone" / "tee" / "2").unlink()
+    make_with_rpmb(tmp_path / "emmc")
+    (tmp_path / "rpmb.toml").write_text("[tee]\nree_fs_integrity_rpmb = true\n[normal_world]\nrpmb = true\n")
+    shutil.copytree(tmp_path / "emmc", tmp_path / "back")
     (tmp_path / "other.toml").write_text('[board]\nhuk = "ffffffffffffffffffffffffffffffff"\n')
     (tmp_path / "wrong").mkdir()
     (tmp_path / "wrong" / "object.json").write_text('{"owner": 1}')
@@ -61,6 +86,20 @@ LOOK = [
     "optemu storage check --state sound",
     "optemu storage check --state state",
     "optemu storage ls --state gone",
+]
+WITH_RPMB = [
+    "optemu storage ls --state emmc --config rpmb.toml",
+    "optemu storage check --state emmc --config rpmb.toml",
+    f"optemu storage cat --state emmc --config rpmb.toml {ONE} counter",
+    f"optemu storage cat --state emmc --config rpmb.toml --store REE {ONE} counter",
+    f"optemu storage export --state emmc --config rpmb.toml {TWO} aes key",
+    "optemu storage import --state emmc --config rpmb.toml key",
+    "optemu storage import --state emmc --config rpmb.toml key --store RPMB --overwrite",
+    "optemu storage import --state sound key --store RPMB",
+    f"optemu storage ls --state emmc --config rpmb.toml {TWO}",
+    "optemu storage check --state emmc --config rpmb.toml",
+    "optemu storage ls --state sound --config rpmb.toml",
+    "optemu storage import --state emmc key --overwrite",
 ]
 MOVE = [
     f"optemu storage export --state state {TWO} aes key",
@@ -86,17 +125,40 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "lines"), [("storage", LOOK), ("storage-move", MOVE), ("storage-errors", ERRORS)])
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [("storage", LOOK), ("storage-move", MOVE), ("storage-errors", ERRORS), ("storage-rpmb", WITH_RPMB)],
+)
 def test_transcript(here: Shell, golden: Callable[[str, str], None], name: str, lines: list[str]) -> None:
     golden(f"{name}.txt", here.transcript(lines))
 
 
 def test_nothing_is_changed_by_looking(here: Shell) -> None:
-    store = here.cwd / "state" / "tee"
-    before = {path.name: path.read_bytes() for path in store.iterdir()}
-    for line in LOOK:
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in here.cwd.glob("*/*") if path.is_file()} | {
+            path: path.read_bytes() for path in here.cwd.glob("*/tee/*")
+        }
+
+    before = files()
+    for line in (*LOOK, *WITH_RPMB[:4]):
         here(line)
-    assert {path.name: path.read_bytes() for path in store.iterdir()} == before
+    assert files() == before
+
+
+def test_what_is_set_back_or_damaged_is_told(here: Shell) -> None:
+    """The root is in RPMB, and that was not set back."""
+    here(f"optemu storage export --state emmc --config rpmb.toml {ONE} greeting out")
+    assert here("optemu storage import --state emmc --config rpmb.toml out --overwrite")[0] == 0
+    assert here("optemu storage check --state emmc --config rpmb.toml")[0] == 0
+    sealed = here.cwd / "emmc" / "tee" / "0.ta"
+    raw = sealed.read_bytes()
+    sealed.write_bytes(raw[:-1] + bytes((raw[-1] ^ 1,)))
+    status, out, _ = here("optemu storage check --state emmc --config rpmb.toml")
+    assert (status, "(0.ta) is not what was installed" in out) == (1, True)
+    for file in (here.cwd / "back" / "tee").iterdir():
+        shutil.copy(file, here.cwd / "emmc" / "tee")
+    status, _, err = here("optemu storage check --state emmc --config rpmb.toml")
+    assert (status, "dirf.db: it is not the version that belongs here" in err) == (2, True)
 
 
 def test_a_store_that_is_in_use_is_left_alone(here: Shell) -> None:
@@ -125,7 +187,7 @@ def test_what_is_damaged_as_json(here: Shell) -> None:
     told = json.loads(out)
     assert (status, told["objects"], told["orphans"]) == (1, 4, ["f"])
     assert [(o["file"], o["owner"], o["id"]) for o in told["damaged"]] == [("3", TWO, "broken")]
-    assert "block 2 is damaged" in told["damaged"][0]["damaged"]
+    assert "block 2: damaged" in told["damaged"][0]["damaged"]
 
 
 def test_how_much_there_is(here: Shell) -> None:

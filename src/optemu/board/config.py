@@ -26,6 +26,9 @@ class Config:
     """Hardware unique key, 16 bytes; zeros as on upstream's QEMU platform (core/kernel/otp_stubs.c)."""
     die_id: bytes = b"\xbe\xef" * 16
     """Die id, as upstream's default reads it."""
+    huk_subkey: str = "compat"
+    """How the keys of storage are derived from ``huk``: as upstream's default does, "compat-die-id" with the die id
+    (CFG_CORE_HUK_SUBKEY_COMPAT_USE_OTP_DIE_ID), or "plain" as all other keys (CFG_CORE_HUK_SUBKEY_COMPAT=n)."""
     ta_class_key: bytes | None = None
     """Key of 32 bytes that TA images are encrypted with for a whole class of devices (SHDR_ENC_KEY_CLASS_WIDE)."""
     seed: int | None = None
@@ -102,7 +105,7 @@ def default_state() -> Path:
 
 
 _TABLES = {
-    "board": ("huk", "die_id", "seed", "clock_offset", "monitor", "ta_class_key", "tpm_event_log"),
+    "board": ("huk", "die_id", "huk_subkey", "seed", "clock_offset", "monitor", "ta_class_key", "tpm_event_log"),
     "tee": (
         "threads",
         "instances",
@@ -185,6 +188,9 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "monitor":
             if value in ("armv8", "armv7"):
                 return value
+        case "huk_subkey":
+            if value in ("compat", "compat-die-id", "plain"):
+                return value
         case "log_level":
             if isinstance(value, str) and value in LOG_LEVELS:
                 return value
@@ -206,6 +212,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
 _EXPECTED = {
     "huk": "32 hexadecimal digits",
     "die_id": "64 hexadecimal digits",
+    "huk_subkey": '"compat", "compat-die-id" or "plain"',
     "ta_class_key": "64 hexadecimal digits",
     "seed": "a whole number",
     "clock_offset": "seconds, a whole number",

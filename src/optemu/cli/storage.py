@@ -19,8 +19,7 @@ from optemu.board.config import Config, ConfigError
 from optemu.cli.common import fail, read_config
 
 if TYPE_CHECKING:
-    from optemu.cli.store import Store, Stored
-    from optemu.secure_world.storage.dirfile import Entry
+    from optemu.cli.store import Place, Store, Stored
 
 _OBJECT_HELP = "the object's identifier: text, or hex: and hexadecimal digits"
 _NUMBERS = ("object_type", "object_size", "max_object_size", "usage", "have_attrs")
@@ -42,16 +41,20 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         a.set_defaults(run=lambda args: _run(name, run, args))
         return a
 
-    ls = action("ls", _ls, "list objects: file, TA, identifier, kind, size, version, and what is damaged")
+    ls = action(
+        "ls", _ls, "list objects: store, file, TA, identifier, kind, size, version, installed TAs, and what is damaged"
+    )
     ls.add_argument("uuid", metavar="UUID", nargs="?", help="only those of this TA")
     cat = action("cat", _cat, "write an object's data to standard output")
     export = action("export", _export, "write an object into a directory: object.json, attributes, data, in the clear")
     for a in (cat, export):
+        a.add_argument("--store", choices=("REE", "RPMB"), help="where it is (default: REE if it is there)")
         a.add_argument("uuid", metavar="UUID", help="the TA that owns it")
         a.add_argument("object", metavar="OBJECT", help=_OBJECT_HELP)
     export.add_argument("to", metavar="TO", type=Path, help="the directory, which is made")
     imp = action("import", _import, "put an exported object into a store")
     imp.add_argument("source", metavar="FROM", type=Path, help="what optemu storage export wrote")
+    imp.add_argument("--store", choices=("REE", "RPMB"), default="REE", help="which one (default: REE)")
     imp.add_argument("--overwrite", action="store_true", help="replace the object if it is there")
     check = action("check", _check, "verify every object to its last byte; status 1 if anything is damaged")
     du = action("du", _du, "objects and bytes of each TA, and bytes on disk")
@@ -98,44 +101,71 @@ def _store(args: argparse.Namespace, change: bool = False) -> Iterator["Store"]:
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-def _describe(store: "Store", entry: "Entry", look: "Callable[[bytes, bytes], Stored]") -> dict[str, Any]:
+def _describe(place: "Place", look: "Callable[[str, bytes, bytes], Stored]") -> dict[str, Any]:
     from optemu.abi import gp
     from optemu.cli.store import show_id
     from optemu.errors import TeeError
 
     found: dict[str, Any] = {
-        "file": f"{entry.file_number:x}",
-        "owner": gp.uuid_str(entry.uuid),
-        "id": show_id(entry.obj_id),
-        "on_disk": store.size_on_disk(entry),
+        "store": place.store,
+        "file": place.file,
+        "owner": gp.uuid_str(place.owner),
+        "id": show_id(place.obj_id),
+        "on_disk": place.on_disk,
     }
     try:
-        stored = look(entry.uuid, entry.obj_id)
+        stored = look(place.store, place.owner, place.obj_id)
     except TeeError as e:
         return found | {"damaged": str(e)}
+    if stored.database:
+        found["id"] = show_id(place.obj_id.rstrip(b"\0"))
     return found | {"kind": stored.kind, "size": stored.data_size, "version": stored.version}
 
 
 def _all(store: "Store", owner: bytes | None = None) -> list[dict[str, Any]]:
-    return [_describe(store, e, store.look) for e in store.entries() if owner in (None, e.uuid)]
+    return [_describe(place, store.look) for place in store.places() if owner in (None, place.owner)]
 
 
 def _ls(args: argparse.Namespace) -> int:
     owner = uuid_octets(args.uuid) if args.uuid else None
     with _store(args) as store:
         objects = _all(store, owner)
+        tas = _installed(store, verify=False) if owner is None else []
     if args.json:
-        print(json.dumps(objects, indent=1))
+        print(json.dumps({"objects": objects, "installed": tas}, indent=1))
         return 0
-    rows = [("file", "TA", "object", "kind", "bytes", "version")]
+    rows = [("store", "file", "TA", "object", "kind", "bytes", "version")]
     for o in objects:
         kind = "damaged" if "damaged" in o else o["kind"]
-        rows.append((o["file"], o["owner"], o["id"], kind, str(o.get("size", "-")), str(o.get("version", "-"))))
-    _table(rows, right=(4, 5))
+        size, version = (str(o[key]) if o.get(key) is not None else "-" for key in ("size", "version"))
+        rows.append((o["store"], o["file"], o["owner"], o["id"], kind, size, version))
+    _table(rows, right=(5, 6))
+    for ta in tas:
+        print(f"installed TA: {ta['uuid']}, version {ta['version']}, {ta['size']} bytes in {ta['file']}")
     for o in objects:
         if "damaged" in o:
             print(f"damaged: {o['damaged']}")
     return 0
+
+
+def _installed(store: "Store", *, verify: bool) -> list[dict[str, Any]]:
+    """The TAs in secure storage."""
+    from optemu.abi import gp
+    from optemu.errors import TeeError
+
+    found: list[dict[str, Any]] = []
+    try:
+        tas = store.tas.installed(store.ree)
+    except TeeError:
+        return []  # ta.db is damaged, which is said where it is listed
+    for uuid, version, size, file in tas:
+        found.append({"uuid": gp.uuid_str(uuid), "version": version, "size": size, "file": file})
+        try:
+            if verify:
+                store.tas.open(store.ree, uuid)
+        except TeeError as e:
+            found[-1]["damaged"] = str(e)
+    return found
 
 
 def _table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...]) -> None:
@@ -147,30 +177,24 @@ def _table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...]) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     with _store(args) as store:
-        entries = store.entries()
-        objects = [_describe(store, e, lambda owner, obj_id: store.read(owner, obj_id)[0]) for e in entries]
-        known = {o["file"] for o in objects} | {"dirf.db"} | _installed(store)
+        objects = [_describe(place, lambda *where: store.read(*where)[0]) for place in store.places()]
+        tas = _installed(store, verify=True)
+        known = {o["file"] for o in objects if o["store"] == "REE"} | {ta["file"] for ta in tas} | {"dirf.db"}
         orphans = [name for name in store.files.names() if name not in known]
-    damaged = [o for o in objects if "damaged" in o]
+    damaged = [o for o in (*objects, *tas) if "damaged" in o]
     if args.json:
-        print(json.dumps({"objects": len(objects), "damaged": damaged, "orphans": orphans}, indent=1))
+        told = {"objects": len(objects), "installed": len(tas), "damaged": damaged, "orphans": orphans}
+        print(json.dumps(told, indent=1))
     else:
         for o in damaged:
             print(f"damaged: {o['damaged']}")
         for name in orphans:
             print(f"file {name}: belongs to no object; an interrupted run may have left it")
-        print(f"{len(objects)} object{'s' * (len(objects) != 1)}, {len(damaged)} damaged")
+        counted = [f"{len(objects)} object{'s' * (len(objects) != 1)}"]
+        if tas:
+            counted.append(f"{len(tas)} installed TA{'s' * (len(tas) != 1)}")
+        print(f"{', '.join(counted)}, {len(damaged)} damaged")
     return 1 if damaged else 0
-
-
-def _installed(store: "Store") -> set[str]:
-    """None when the database of TAs is damaged, which is said of it as of every object."""
-    from optemu.errors import TeeError
-
-    try:
-        return set(store.installed_tas())
-    except TeeError:
-        return set()
 
 
 def _du(args: argparse.Namespace) -> int:
@@ -188,7 +212,8 @@ def _du(args: argparse.Namespace) -> int:
         return 0
     rows = [("TA", "objects", "bytes", "on disk")]
     rows += [(owner, str(ta["objects"]), str(ta["size"]), str(ta["on_disk"])) for owner, ta in sorted(tas.items())]
-    rows.append(("dirf.db", "", "", str(database)))
+    if database:
+        rows.append(("dirf.db", "", "", str(database)))
     _table(rows, right=(1, 2, 3))
     return 0
 
@@ -198,7 +223,7 @@ def _cat(args: argparse.Namespace) -> int:
 
     owner, obj_id = uuid_octets(args.uuid), read_id(args.object)
     with _store(args) as store:
-        _, data = store.read(owner, obj_id)
+        _, data = store.read(store.find(owner, obj_id, args.store), owner, obj_id)
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     return 0
@@ -212,9 +237,7 @@ def _export(args: argparse.Namespace) -> int:
 
     owner, obj_id = uuid_octets(args.uuid), read_id(args.object)
     with _store(args) as store:
-        stored, data = store.read(owner, obj_id)
-    if stored.core:
-        raise ValueError(f"object {args.object} is the core's own: it belongs to its board, and is not moved")
+        stored, data = store.read(store.find(owner, obj_id, args.store), owner, obj_id)
     to: Path = args.to
     to.mkdir(mode=0o700)
     numbers = {name: getattr(stored, name) for name in _NUMBERS}
@@ -238,7 +261,7 @@ def _import(args: argparse.Namespace) -> int:
     stored = dataclasses.replace(stored, attributes=(args.source / "attributes").read_bytes())
     with _store(args, change=True) as store:
         try:
-            store.write(owner, obj_id, stored, data, args.overwrite)
+            store.write(args.store, owner, obj_id, stored, data, args.overwrite)
         except TeeError as e:
             if e.code != gp.TEE_ERROR_ACCESS_CONFLICT:
                 raise

@@ -14,6 +14,7 @@ WHOLE = """
 [board]
 huk = "000102030405060708090a0b0c0d0e0f"
 die_id = "00000000000000000000000000000000000000000000000000000000000000ff"
+huk_subkey = "plain"
 seed = 42
 clock_offset = -3600
 monitor = "armv7"
@@ -40,6 +41,7 @@ def test_every_key(toml: Path) -> None:
     assert load(toml) == Config(
         huk=bytes(range(16)),
         die_id=bytes(31) + b"\xff",
+        huk_subkey="plain",
         seed=42,
         clock_offset=-3600,
         monitor="armv7",
@@ -65,6 +67,10 @@ def test_every_key_has_a_default(toml: Path, text: str) -> None:
         ("[board]\nhuk = '12'", "[board] huk = '12': expected 32 hexadecimal digits"),
         ("[board]\nhuk = 'zz'", "[board] huk = 'zz': expected 32 hexadecimal digits"),
         ("[board]\nhuk = 5", "[board] huk = 5: expected 32 hexadecimal digits"),
+        (
+            "[board]\nhuk_subkey = 'chip'",
+            '[board] huk_subkey = \'chip\': expected "compat", "compat-die-id" or "plain"',
+        ),
         ("[board]\ndie_id = ''", "[board] die_id = '': expected 64 hexadecimal digits"),
         ("[board]\nseed = true", "[board] seed = True: expected a whole number"),
         ("[board]\nseed = 1.5", "[board] seed = 1.5: expected a whole number"),

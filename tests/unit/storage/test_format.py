@@ -9,10 +9,17 @@ import random
 from pathlib import Path
 
 import pytest
-from memory_files import HUK, OTHER_TA, TA, MemoryFiles, Store
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+from memory_files import HUK, OTHER_TA, TA, MemoryFiles, MemoryRee, Store
+from memory_rpmb import CID, MemoryRpmb
 from second_decoder import decode_all
 
 from optemu.abi import gp
+from optemu.board.board import Board
+from optemu.board.config import Config
+from optemu.secure_world.core.tee import _file_systems
 from optemu.secure_world.crypto.huk_subkey import HUK_SUBKEY_RPMB, HUK_SUBKEY_SSK, huk_subkey_derive
 from optemu.secure_world.storage.key_manager import KeyManager
 
@@ -90,6 +97,30 @@ def test_older_derivations():
     assert huk_subkey_derive(HUK, HUK_SUBKEY_RPMB, 32, b"cid") == hmac.digest(HUK, b"cid", "sha256")
     ssk = hmac.digest(HUK, b"BEEF" * 8 + b"ONLY_FOR_tee_fs_ssk\0", "sha256")
     assert huk_subkey_derive(HUK, HUK_SUBKEY_SSK, 32) == ssk
+
+
+DIE_ID = bytes(range(100, 132))
+SSK_MESSAGES = {
+    "compat": b"BEEFBEEFBEEFBEEFBEEFBEEFBEEFBEEFONLY_FOR_tee_fs_ssk\0",
+    "compat-die-id": DIE_ID + b"ONLY_FOR_tee_fs_ssk\0",
+    "plain": b"\1\0\0\0",
+}
+
+
+@pytest.mark.parametrize("how", SSK_MESSAGES)
+def test_how_a_board_derives_its_keys(how):
+    """[board] huk_subkey, from the message of the HMAC to what is on the disk and in the device."""
+    ssk = hmac.digest(HUK, SSK_MESSAGES[how], "sha256")
+    tsk = hmac.digest(ssk, gp.uuid_to_memory(TA), "sha256")
+    fek = bytes(range(16))
+    board = Board(Config(huk=HUK, die_id=DIE_ID, huk_subkey=how, rpmb=True))
+    ree_fs, rpmb_fs = _file_systems(board)
+    assert ree_fs._keys.encrypt_fek(TA, fek) == Cipher(AES(tsk), ECB()).encryptor().update(fek)
+    device = MemoryRpmb()
+    rpmb_fs.mem_stats(MemoryRee(rpmb=device))
+    known = CID[:9] + b"\0" + CID[10:15] + b"\0"
+    assert device.key == hmac.digest(HUK, known if how != "plain" else bytes(4) + known, "sha256")
+    board.power_off()
 
 
 if __name__ == "__main__":

@@ -110,6 +110,16 @@ class RpmbImage:
         return number, counter, key if has_key else None, block, raw[_RECORD.size : end]
 
 
+def size_mult_of(path: Path) -> int:
+    """rpmb_size_mult of the device whose file is ``path``; OSError."""
+    with path.open("rb") as f:
+        raw = f.read(_HEAD.size)
+    magic, size_mult = _HEAD.unpack(raw.ljust(_HEAD.size, b"\0"))
+    if magic != _MAGIC:
+        raise OSError(f"{path} is not the file of an emulated RPMB device")
+    return int(size_mult)
+
+
 def _record(number: int, counter: int, key: bytes | None, block: int, data: Sequence[bytes]) -> bytes:
     head = _RECORD.pack(number, counter, key is not None, key or b"", block, len(data))
     record = head + b"".join(data)

@@ -21,6 +21,7 @@ from optemu.secure_world.core.ta_store import early_tas
 from optemu.secure_world.core.tee_ta_manager import TaManager
 from optemu.secure_world.core.tee_time import TeeTime
 from optemu.secure_world.core.thread import Registers, Thread, Threads
+from optemu.secure_world.crypto.huk_subkey import chip_id_of
 from optemu.secure_world.crypto.signed_header import SignedImage, TrustStore, load_trusted_key, verify_image
 from optemu.secure_world.crypto.ta_enc import OtpKeys
 from optemu.secure_world.storage.key_manager import KeyManager
@@ -105,8 +106,9 @@ class Tee:
 def _file_systems(board: Board) -> tuple[ReeFs, RpmbFs | None]:
     """CFG_REE_FS, and as configured CFG_RPMB_FS and CFG_REE_FS_INTEGRITY_RPMB."""
     config = board.config
-    keys = KeyManager(config.huk)
+    chip_id = chip_id_of(config.huk_subkey, config.die_id)
+    keys = KeyManager(config.huk, chip_id)
     if not config.rpmb:
         return ReeFs(keys, board.entropy), None
-    rpmb_fs = RpmbFs(Rpmb(config.huk, board.entropy, config.rpmb_write_key), keys, board.entropy)
+    rpmb_fs = RpmbFs(Rpmb(config.huk, board.entropy, config.rpmb_write_key, chip_id), keys, board.entropy)
     return ReeFs(keys, board.entropy, RpmbRoot(rpmb_fs) if config.ree_fs_integrity_rpmb else None), rpmb_fs

@@ -24,9 +24,9 @@ _TSK_KEPT = 256
 
 
 class KeyManager:
-    """``huk``: 16 bytes; ``chip_id``: 32 bytes, by default what upstream takes where it does not ask the die."""
+    """``huk``: 16 bytes; ``chip_id`` as for huk_subkey_derive."""
 
-    def __init__(self, huk: bytes, chip_id: bytes = COMPAT_CHIP_ID) -> None:
+    def __init__(self, huk: bytes, chip_id: bytes | None = COMPAT_CHIP_ID) -> None:
         self._ssk = huk_subkey_derive(huk, HUK_SUBKEY_SSK, TEE_FS_KM_SSK_SIZE, chip_id=chip_id)
         self._tsks: dict[bytes | None, Cipher[ECB]] = {}
 

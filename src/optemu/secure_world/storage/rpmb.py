@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from optemu.abi import gp
 from optemu.abi import rpmb as abi
 from optemu.errors import TeeError
-from optemu.secure_world.crypto.huk_subkey import HUK_SUBKEY_RPMB, huk_subkey_derive
+from optemu.secure_world.crypto.huk_subkey import COMPAT_CHIP_ID, HUK_SUBKEY_RPMB, huk_subkey_derive
 from optemu.secure_world.crypto.provider import Rng
 from optemu.secure_world.storage.tee_fs import RpmbFrames
 
@@ -59,8 +59,8 @@ class Rpmb:
     until the next start.
     """
 
-    def __init__(self, huk: bytes, rng: Rng, write_key: bool) -> None:
-        self._huk = huk
+    def __init__(self, huk: bytes, rng: Rng, write_key: bool, chip_id: bytes | None = COMPAT_CHIP_ID) -> None:
+        self._huk, self._chip_id = huk, chip_id
         self._rng = rng
         self._write_key = write_key
         self._device: _Device | None = None
@@ -148,7 +148,7 @@ class Rpmb:
         # The key outlives an update of the device's firmware, which changes these two.
         known = bytearray(cid)
         known[_CID_PRV_OFFSET] = known[_CID_CRC_OFFSET] = 0
-        key = huk_subkey_derive(self._huk, HUK_SUBKEY_RPMB, abi.RPMB_KEY_MAC_SIZE, bytes(known))
+        key = huk_subkey_derive(self._huk, HUK_SUBKEY_RPMB, abi.RPMB_KEY_MAC_SIZE, bytes(known), self._chip_id)
         return _Device(key, blocks, kernel)
 
     def _read_wr_cnt(self, frames: RpmbFrames, device: _Device) -> int:

@@ -106,6 +106,16 @@ class RpmbFs(FileOperations):
     def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
         return iter(self._objects(ree.rpmb, uuid))
 
+    def all_objects(self, ree: Ree) -> list[tuple[bytes, bytes, FatEntry]]:
+        """(owner, identifier, entry) of every object, in the table's order."""
+        found = []
+        for entry in self._fat.entries(ree.rpmb):
+            owner, _, digits = entry.filename[1:].partition(b"/")
+            if entry.active and len(owner) == 32 and len(digits) % 2 == 0 and _HEX.issuperset(owner + digits):
+                uuid = gp.uuid_from_memory(bytes.fromhex(owner.decode()))
+                found.append((uuid, bytes.fromhex(digits.decode()), entry))
+        return found
+
     def mem_stats(self, ree: Ree) -> tuple[int, int]:
         """rpmb_mem_stats: (octets that objects take in whole blocks, octets that there are)."""
         pool, _ = self._fat.pool(ree.rpmb, table=False)

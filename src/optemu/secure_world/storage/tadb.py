@@ -22,7 +22,7 @@ from optemu.secure_world.storage.tee_fs import FileHandle, FileOperations, Pobj,
 
 # struct tadb_entry: TEE_UUID, version, custom size, size of the TA; file number, vector, tag, key
 _ENTRY: Final = struct.Struct("<16s4I16s16s32s")
-_OBJ_ID: Final = b"ta.db\0"
+TA_DB: Final = b"ta.db\0"
 _IV_SIZE: Final = 16
 _KEY_SIZE: Final = 32
 _AT_ONCE: Final = 64 << 10
@@ -80,9 +80,9 @@ class TaDb:
         entry = self._find(ree, uuid)
         return entry.version if entry else None
 
-    def files(self, ree: Ree) -> list[bytes]:
-        """The names of the files that TAs are in."""
-        return [entry.file for entry in self._load(ree) if entry]
+    def installed(self, ree: Ree) -> list[tuple[bytes, int, int, str]]:
+        """(UUID, version, octets, file) of every TA."""
+        return [(e.uuid, e.version, e.bin_size, e.file.decode()) for e in self._load(ree) if e]
 
     def open(self, ree: Ree, uuid: bytes) -> InstalledTa:
         """The TA ``uuid``; TEE_ERROR_ITEM_NOT_FOUND, or TEE_ERROR_MAC_INVALID when its file was changed."""
@@ -139,7 +139,7 @@ class TaDb:
         return next((entry for entry in self._load(ree) if entry and entry.uuid == uuid), None)
 
     def _pobj(self) -> Pobj:
-        return Pobj(self._fops, gp.NIL_UUID, _OBJ_ID)
+        return Pobj(self._fops, gp.NIL_UUID, TA_DB)
 
     def _load(self, ree: Ree) -> list[_Entry | None]:
         if self._entries is None:
