@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench conformance fuzz crash clean
+.PHONY: demo test lint bench conformance vectors fuzz crash clean
 
 demo: $(STAMP)
 	$(BIN)/optemu demo
@@ -19,23 +19,30 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Prints what calls cost beside the floor of the same run; asserts nothing.
+# Prints what calls, cryptography and storage cost, and what to compare it to; asserts nothing. ONLY="crypto": of that.
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ONLY)
 
 # xtest as Debian packages it, fetched into the cache; fails when a case that is claimed to pass does not.
 conformance: $(STAMP)
 	$(BIN)/python -m conformance
+
+# Published test vectors of cryptography, fetched into the cache; fails when one disagrees.
+vectors: $(STAMP)
+	$(BIN)/python -m conformance.vectors
 
 # Hostile inputs of every kind, a million by default; says what to call to see a failure again.
 fuzz: COUNT ?= 1000000
 fuzz: $(STAMP)
 	PYTHONPATH=tests:tests/e2e $(BIN)/python -m campaigns --count $(COUNT)
 
-# Trusted storage with the power, or the disk, going at any moment: a hundred thousand moments by default.
+# Trusted storage with the power, or the disk, going at any moment: a hundred thousand moments by default, and two
+# thousand in which the process that works on it is killed.
 crash: COUNT ?= 100000
+crash: KILLS ?= 2000
 crash: $(STAMP)
 	PYTHONPATH=tests/unit/storage $(BIN)/python -m crash_points --count $(COUNT)
+	PYTHONPATH=tests/e2e $(BIN)/python -m storage_kills --count $(KILLS)
 
 # Debian keeps venv in a package of its own: say so rather than fail with pip's words.
 $(STAMP): pyproject.toml

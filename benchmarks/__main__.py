@@ -1,156 +1,32 @@
-"""``make bench``: what a call costs, beside the floor (a unix-socket round trip between two processes) of the same run.
+"""``make bench [ONLY="calls crypto storage"]``: what calls, cryptography and storage cost, with what to compare it to.
 
 Nothing here asserts a time: machines differ, and so does their load. Compare ratios of one run.
 """
 
 import logging
-import os
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from uuid import UUID
 
-from optemu.machine import Machine
-from optemu.normal_world.libteec import RegisteredMemref, Value
+from benchmarks import calls, crypto, storage
+from benchmarks.common import HERE, Built
 from optemu.sdk import build as sdk
-from optemu.trace import Tracer
 
-HERE = Path(__file__).parent
 QUIET_PROJECT = HERE.parent / "tests" / "e2e" / "tas" / "quiet"
-QUIET = UUID("b2617ad4-7189-4dd4-97de-cf860415c962")
-DEMO = UUID("e3a1d2c0-5b0f-4f0c-9d3e-6f7074656d75")
-WORK, WORK_ROUNDS = 3, 100_000
-INSTANCES = 16
-CALLS = 5000
-Figures = tuple[float, float, float]
+SUBJECTS = {"calls": calls.report, "crypto": crypto.report, "storage": storage.report}
 
 
-def percentiles(took: list[int]) -> Figures:
-    """min, p50, p99 in us of nanoseconds."""
-    took.sort()
-    return took[0] / 1000, took[len(took) // 2] / 1000, took[len(took) * 99 // 100] / 1000
-
-
-def measure(call: Callable[[], object], count: int = CALLS) -> Figures:
-    took = []
-    for _ in range(count):
-        start = time.perf_counter_ns()
-        call()
-        took.append(time.perf_counter_ns() - start)
-    return percentiles(took)
-
-
-def floor() -> Figures:
-    """One message there and back between two processes."""
-    ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        ours.close()
-        while data := theirs.recv(64):
-            theirs.send(data)
-        os._exit(0)
-    theirs.close()
-    figures = measure(lambda: (ours.send(b"x" * 24), ours.recv(64)))
-    ours.close()
-    os.wait()
-    return figures
-
-
-COLD = """
-import sys, time, uuid
-from optemu.machine import Machine
-with Machine(ta_dirs=[sys.argv[1]]) as machine, machine.connect() as context:
-    start = time.perf_counter_ns()
-    context.OpenSession(uuid.UUID(sys.argv[2])).CloseSession()
-    print(time.perf_counter_ns() - start)
-"""
-
-
-def cold_open(tas: Path) -> Figures:
-    """The first open and close of a machine, in a process of its own each time."""
-    took = [int(subprocess.check_output([sys.executable, "-c", COLD, str(tas), str(QUIET)])) for _ in range(9)]
-    return percentiles(took)
-
-
-def gate_run(tas: Path, *command: str) -> list[list[int]]:
-    """What the client prints, a list for each line, when ``command`` runs under ``optemu run``."""
-    run = [sys.executable, "-m", "optemu", "run", "--log-level", "none", "--ta-dir", str(tas), "--"]
-    done = subprocess.run([*run, *command], capture_output=True, text=True, check=True)
-    return [[int(number) for number in line.split()] for line in done.stdout.splitlines()]
-
-
-def through_the_gate(tas: Path, client: Path, uuid: UUID, command: int) -> Figures:
-    """An unmodified, compiled client."""
-    ((low, middle, high, _),) = gate_run(tas, str(client), uuid.hex, str(command), str(CALLS))
-    return low / 1000, middle / 1000, high / 1000
-
-
-def two_clients(tas: Path, client: Path) -> float:
-    """How much more two clients get done than one, each calling an instance of its own that computes for about 1 ms."""
-    call = f"{client} {QUIET.hex} {WORK} 1000 {WORK_ROUNDS}"
-    ((*_, alone),) = gate_run(tas, "sh", "-c", call)
-    both = max(line[-1] for line in gate_run(tas, "sh", "-c", f"{call} & {call}; wait"))
-    return 2 * alone / both
-
-
-def instance_memory(tas: Path) -> float:
-    """MiB of memory that each further instance of a TA takes."""
-    with Machine(ta_dirs=[tas]) as machine, machine.connect() as context:
-        sessions = [context.OpenSession(QUIET)]
-        before = resident()
-        sessions += [context.OpenSession(QUIET) for _ in range(INSTANCES)]
-        grown = resident() - before
-        for session in sessions:
-            session.CloseSession()
-    return grown / INSTANCES / (1 << 20)
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def rows(tas: Path, client: Path) -> list[tuple[str, Figures]]:
-    table = [("floor: unix socket round trip", floor())]
-    table.append(("open + close of a signed TA, cold", cold_open(tas)))
-    tracer = Tracer()
-    with Machine(ta_dirs=[tas], trace=tracer) as machine, machine.connect() as context:
-        context.OpenSession(QUIET).CloseSession()
-        table.append(("open + close, warm", measure(lambda: context.OpenSession(QUIET).CloseSession(), 300)))
-        with context.OpenSession(QUIET) as session, context.AllocateSharedMemory(1 << 20) as shm:
-            value, memory = Value.inout(1), RegisteredMemref.inout(shm)
-            table.append(("invoke of a user TA, in process", measure(lambda: session.invoke(0, value))))
-            table.append(("with 1 MiB of shared memory", measure(lambda: session.invoke(1, memory))))
-            tracer.on = True
-            table.append(("with the trace on", measure(lambda: session.invoke(0, value))))
-            tracer.on = False
-        with context.OpenSession(DEMO) as session:
-            table.append(("invoke of a static TA, in process", measure(lambda: session.invoke(0))))
-    table.append(("invoke of a user TA, through the gate", through_the_gate(tas, client, QUIET, 0)))
-    table.append(("invoke of a static TA, through the gate", through_the_gate(tas, client, DEMO, 0)))
-    run = [sys.executable, "-m", "optemu", "run", "--", "true"]
-    table.append(("optemu run -- true", measure(lambda: subprocess.run(run, check=True), 10)))
-    return table
-
-
-def main() -> None:
+def main(names: list[str]) -> None:
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
-        sdk.build(QUIET_PROJECT, sdk.Options(out=out, host=False))
-        built = sdk.build(HERE / "client", sdk.Options(out=out, ta=False, libc=sdk.default_libc()))
-        assert built.client is not None
-        table = rows(out, built.client)
-        scaling, memory = two_clients(out, built.client), instance_memory(out)
-    base = table[0][1][1]
-    print(f"{'us':<42} {'min':>10} {'p50':>10} {'p99':>10}  p50 / floor")
-    for name, (low, middle, high) in table:
-        print(f"{name:<42} {low:>10.1f} {middle:>10.1f} {high:>10.1f}  {middle / base:>8.1f}")
-    print(f"two clients on two cores that compute for 1 ms a call: {scaling:.2f} times one")
-    print(f"each further instance of a TA: {memory:.1f} MiB")
+        for project in (QUIET_PROJECT, HERE / "speed"):
+            sdk.build(project, sdk.Options(out=out, host=False))
+        client = sdk.build(HERE / "client", sdk.Options(out=out, ta=False, libc=sdk.default_libc())).client
+        assert client is not None
+        for name in names or SUBJECTS:
+            SUBJECTS[name](Built(out, client))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -13,6 +13,10 @@ FROM_SOURCE = HERE / "from_source.md"
 """What a run by hand showed, at the end of the page."""
 
 
+VECTORS = HERE / "vectors.md"
+"""What ``python -m conformance.vectors`` showed, in front of it."""
+
+
 class Case(NamedTuple):
     """``claim``: yes, it passes and must go on passing; no, ``note`` says what it waits for.
 
@@ -85,7 +89,15 @@ def write_page(outcomes: dict[str, Outcome], wall: float) -> None:
         seconds = "" if outcome.result == ABSENT else f"{outcome.seconds:.2f}"
         text += f"| {case.name} | {outcome.result} | {seconds} | {outcome.subtests or ''} | "
         text += f"{real[1] if real else ''} | {remark.replace('|', '/')} |\n"
-    PAGE.write_text(text + FROM_SOURCE.read_text())
+    PAGE.write_text(text + VECTORS.read_text() + FROM_SOURCE.read_text())
+
+
+def replace_vectors(text: str) -> None:
+    """Another section of vectors for docs/conformance.md; the rest of it stays."""
+    source = FROM_SOURCE.read_text()
+    head = PAGE.read_text().removesuffix(source).removesuffix(VECTORS.read_text())
+    VECTORS.write_text(text)
+    PAGE.write_text(head + text + source)
 
 
 _INTRODUCTION = """\

@@ -18,7 +18,14 @@ TAS = Path(__file__).parent / "tas"
 sys.path[:0] = [str(TAS.parent), str(ROOT)]
 
 from crypt_client import Tee  # noqa: E402
-from tas.constants import ARITH_ARM_UUID, CRYPT_ARM_UUID, CRYPT_UUID, PROBE_ARM_UUID, PROBE_UUID  # noqa: E402
+from tas.constants import (  # noqa: E402
+    ARITH_ARM_UUID,
+    CRYPT_ARM_UUID,
+    CRYPT_UUID,
+    PROBE_ARM_UUID,
+    PROBE_UUID,
+    TRACED_ARM_UUID,
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +33,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every TA, and the client of hello_world."""
     out = tmp_path_factory.mktemp("tas")
     sdk.build(HELLO, sdk.Options(out=out, libc=sdk.default_libc()))
-    for project in ("probe", "quiet", "relay", "single", "guard", "crypt", "arith"):
+    for project in ("probe", "quiet", "relay", "single", "guard", "crypt", "arith", "traced"):
         sdk.build(TAS / project, sdk.Options(out=out, host=False))
-    for project, uuid in (("probe", PROBE_ARM_UUID), ("crypt", CRYPT_ARM_UUID), ("arith", ARITH_ARM_UUID)):
+    arm = {"probe": PROBE_ARM_UUID, "crypt": CRYPT_ARM_UUID, "arith": ARITH_ARM_UUID, "traced": TRACED_ARM_UUID}
+    for project, uuid in arm.items():
         sdk.build(TAS / project, sdk.Options(out=out / "arm", host=False, target=ARM))
         (out / "arm" / f"{uuid}.ta").rename(out / f"{uuid}.ta")
     return out

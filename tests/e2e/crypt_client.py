@@ -19,12 +19,13 @@ from tas.constants import CRYPT
 
 from optemu.abi import gp
 from optemu.abi.cryp import TEE_ATTR_FLAG_VALUE
-from optemu.normal_world.libteec import Session, TeecError, TempMemref
+from optemu.normal_world.libteec import RegisteredMemref, Session, TeecError, TempMemref
 from optemu.normal_world.libteec.constants import TEEC_ORIGIN_TRUSTED_APP
 
 _WORDS = struct.Struct("<8Q")
 _ROOM = 4096
 Octets = bytes | bytearray | memoryview | None
+Memref = TempMemref | RegisteredMemref
 Attr = tuple[int, bytes] | tuple[int, int] | tuple[int, int, int]
 """Identifier and octets, or identifier, a and maybe b."""
 
@@ -89,12 +90,11 @@ class Tee:
         dst: Octets = None,
         tag: Octets = None,
         attrs: Sequence[Attr] = (),
-    ) -> tuple[TempMemref, TempMemref]:
+    ) -> tuple[Memref, Memref]:
         filled = [w & (2**64 - 1) for w in words] + [0] * (7 - len(words)) + [len(attrs)]
-        request = TempMemref.inout(bytearray(_WORDS.pack(*filled) + pack(attrs)))
-        out, second = (TempMemref.inout(None if b is None else bytearray(b)) for b in (dst, tag))
+        request, data, out, second = self.share(_WORDS.pack(*filled) + pack(attrs), src, dst, tag)
         try:
-            self.session.invoke(CRYPT[f"CRYPT_{name}"], request, TempMemref.input(src), out, second)
+            self.session.invoke(CRYPT[f"CRYPT_{name}"], request, data, out, second)
         except TeecError as e:
             if e.code == gp.TEE_ERROR_TARGET_DEAD:
                 raise Panicked(name) from None
@@ -102,6 +102,11 @@ class Tee:
             raise TeeResult(e.code, (out.size, second.size)) from None
         self.words = _WORDS.unpack_from(request.data)
         return out, second
+
+    def share(self, request: bytes, src: Octets, dst: Octets, tag: Octets) -> tuple[Memref, ...]:
+        """The memory references of a call: all but the second are written to."""
+        out, second = (TempMemref.inout(None if b is None else bytearray(b)) for b in (dst, tag))
+        return TempMemref.inout(bytearray(request)), TempMemref.input(src), out, second
 
     def _out(self, name: str, *words: int, src: Octets = None, room: int, attrs: Sequence[Attr] = ()) -> bytes:
         return self._call(name, *words, src=src, dst=bytes(room), attrs=attrs)[0].data

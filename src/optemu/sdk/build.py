@@ -9,6 +9,7 @@ from typing import Final
 
 from optemu import sign
 from optemu.abi import elf, gp
+from optemu.abi.ftrace import FTRACE_INFO_SYMBOL
 from optemu.abi.ta_head import TA_HEAD, parse_ta_head
 from optemu.sdk import project
 from optemu.sdk.project import Library, Part
@@ -35,6 +36,7 @@ _LDFLAGS: Final = (
     *("--hash-style=sysv", "--gc-sections", "--build-id=none"),
 )
 _TA_LDFLAGS: Final = ("-pie", "-e", "__ta_entry", "--no-rosegment", "--no-undefined", *_LDFLAGS)
+_FTRACE_CFLAGS: Final = ("-pg", "-DCFG_FTRACE_SUPPORT")
 # Segments share no page of the file: OP-TEE's loader cannot map it twice.
 _LIB_LDFLAGS: Final = ("-shared", "-z", "separate-loadable-segments", *_LDFLAGS)
 
@@ -162,11 +164,12 @@ class _Job:
         """
         target, protection, base = self._ta_flags(part)
         runtime = runtime_objects(self.tools, target, protection)
-        flags = [*base, *self._flags(part)]
+        flags = [*base, *(_FTRACE_CFLAGS if part.ftrace else ()), *self._flags(part)]
         objects = [self.compile("clang", "ta", s, flags) for s in part.sources]
         objects.append(self.compile("clang", "ta", SDK / "runtime" / "user_ta_header.c", flags))
         exported = self.out / "obj" / "ta" / "exported.txt"
-        exported.write_text("{\n" + "".join(f"{name};\n" for name in _EXPORTED) + "};\n")
+        names = (*_EXPORTED, *([FTRACE_INFO_SYMBOL] if part.ftrace else []))
+        exported.write_text("{\n" + "".join(f"{name};\n" for name in names) + "};\n")
         args: list[str | Path] = ["-m", target.emulation, "-T", SDK / "ta.ld", "--dynamic-list", exported, *_TA_LDFLAGS]
         args += [*_force_bti(protection), *(["--export-dynamic"] if open_house else []), *part.ldflags]
         return self._link("ta", [*args, *objects, "--start-lib", *runtime, "--end-lib", "--as-needed", *libs])

@@ -10,6 +10,7 @@ The file's keys, all optional::
     cflags = ["-DX=1"]
     ldflags = []
     version = 0               # rollback version in the signed header
+    ftrace = false            # true: calls of its functions are traced, into ftrace-UUID.out in the state directory
 
     [[lib]]                   # as many as there are shared libraries
     uuid = "12345678-1234-1234-1234-123456789abc"
@@ -46,6 +47,7 @@ class Part:
     version: int = 0
     arch: str = "aarch64"
     branch_protection: str = ""
+    ftrace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,9 @@ def load(root: Path) -> Project:
     config = _config(root / CONFIG_NAME)
     ta = _part(root, "ta", config.get("ta", {}))
     host = _part(root, "host", config.get("host", {}))
+    if ta and ta.ftrace and ta.branch_protection not in ("", "bti"):
+        why = f"ftrace replaces the return addresses that branch_protection = {ta.branch_protection!r} signs"
+        raise BuildError(f"{root / CONFIG_NAME}: {why}: leave one of them out")
     libs = tuple(_library(root, lib) for lib in config.get("lib", []))
     if ta is None and host is None and not libs:
         raise BuildError(f"nothing to build: neither {root}/ta nor {root}/host has C files")
@@ -103,7 +108,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 _KNOWN: Final = {
-    "ta": {"sources", "includes", "cflags", "ldflags", "version", "arch", "branch_protection"},
+    "ta": {"sources", "includes", "cflags", "ldflags", "version", "arch", "branch_protection", "ftrace"},
     "host": {"name", "sources", "includes", "cflags", "ldflags"},
     "lib": {"uuid", "link", "sources", "includes", "cflags", "ldflags", "version"},
 }
@@ -112,6 +117,7 @@ _TYPES: Final[dict[str, type]] = {
     "version": int,
     "arch": str,
     "branch_protection": str,
+    "ftrace": bool,
     "uuid": str,
     "link": bool,
 }
@@ -146,6 +152,7 @@ def _part(root: Path, side: str, config: dict[str, Any]) -> Part | None:
         config.get("version", 0),
         config.get("arch", "aarch64"),
         config.get("branch_protection", ""),
+        config.get("ftrace", False),
     )
 
 

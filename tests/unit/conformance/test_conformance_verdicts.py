@@ -82,7 +82,7 @@ def test_a_case_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     program = tmp_path / "hang"
     program.write_text("#!/bin/sh\necho started\nsleep 60 &\nwait\n")
     program.chmod(0o755)
-    monkeypatch.setattr(suite, "_command", lambda case, sysroot, state: [str(program)])
+    monkeypatch.setattr(suite, "_command", lambda case, sysroot, state, name: [str(program)])
     outcome = suite.run_case("regression_1004", tmp_path, 0.5, tmp_path)
     assert outcome.result == TIMEOUT
     assert (tmp_path / "regression_1004.log").read_text() == "started\n"

@@ -262,6 +262,7 @@ def image(tee: Tee, uuid: bytes = bytes(16), flags: int = 0, stack: int = 2 * PA
     elf = SimpleNamespace(
         arch="aarch64",
         base=0x40100000,
+        symbol=lambda name: None,
         entry=0x40100000,
         modules=(SimpleNamespace(uuid=uuid, base=0x40100000, end=0x40102000),),
         ta_head=TaHead(uuid, stack, flags, DEPR_ENTRY_UNUSED),

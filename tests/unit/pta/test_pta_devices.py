@@ -11,6 +11,8 @@ from optemu.abi import gp
 from optemu.board.clock import Clock
 from optemu.board.rtc import Rtc, RtcTime
 from optemu.normal_world.libteec import TeecError, TempMemref, Value
+from optemu.secure_world.core.tee_obj import OBJECT_HEAP, OBJECTS_HEAP, TeeObj
+from optemu.secure_world.core.user_ta import UserTaCtx
 from optemu.secure_world.pta.device import DevicePta
 from optemu.secure_world.pta.hwrng import HwrngPta
 from optemu.secure_world.pta.invoke_tests import InvokeTestsPta
@@ -200,6 +202,23 @@ def test_pools(session, machine):
     assert (used, peak - used, size, failures, biggest) == (used, 1 << 20, 0xFFFFFFFF, 1, 0xFFFFFFFF)
     pta.invoke(1, Value.input(3), out)
     assert pools(out.data)["Physical TA memory"] == [used, used, size, 0, 0, 0]
+
+
+def test_the_heap_holds_the_objects_of_tas(session, machine):
+    pta = session(StatsPta.uuid)
+    out = TempMemref.output(ALLOC.size)
+    pta.invoke(1, Value.input(1), out)
+    assert pools(out.data)["Heap"] == [0] * 6
+    ta = UserTaCtx(machine.tee, bytes(16))
+    for heap in (OBJECT_HEAP, 4000):
+        o = TeeObj()
+        o.heap = heap
+        ta.objs.add(o.handle, o)
+    machine.tee.manager.contexts.append(ta)
+    pta.invoke(1, Value.input(1), out)
+    machine.tee.manager.contexts.remove(ta)
+    used = OBJECT_HEAP + 4000
+    assert pools(out.data)["Heap"] == [used, used, OBJECTS_HEAP, 0, 0, 0]
 
 
 def test_pool_parameters(session):

@@ -100,6 +100,8 @@ def test_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("[[lib]]\nlink = 1\n", "must be of type bool"),
         ('[[lib]]\nuuid = "x"\n', "known by its uuid"),
         (f'[[lib]]\nuuid = "{UUID}"\n', "has no sources"),
+        ('[ta]\nftrace = true\nbranch_protection = "pac-ret"\n', "return addresses"),
+        ("[ta]\nftrace = 1\n", "of type bool"),
         ('[ta]\nsources = [""]\n', "relative"),
     ],
 )

@@ -7,10 +7,12 @@ import pytest
 from crash_points import crash_points
 from faults import ERRORS, POWER_CUTS, FaultyFiles, PowerCut
 from memory_files import MemoryFiles, Store
+from rpmb_crash_points import KINDS
+from rpmb_crash_points import crash_points as rpmb_crash_points
 
 from optemu.abi import gp
 from optemu.errors import TeeError
-from optemu.secure_world.storage import ree_fs
+from optemu.secure_world.storage import ree_fs, rpmb_fat, rpmb_fs
 
 
 def test_crash_points():
@@ -18,6 +20,30 @@ def test_crash_points():
     print(f"{sum(counts.values())} crash points: {counts}")
     assert sum(counts.values()) >= 2_000
     assert set(counts) == {*POWER_CUTS, *ERRORS}
+
+
+def test_crash_points_with_rpmb():
+    counts = rpmb_crash_points(2_000)
+    print(f"{sum(counts.values())} crash points: {counts}")
+    assert sum(counts.values()) >= 2_000
+    assert set(counts) == set(KINDS)
+
+
+def test_the_rpmb_test_notices(monkeypatch):
+    """Upstream's order, what is replaced goes first, has a moment with neither; and it leaves what was not finished."""
+
+    def replaced_first(self, frames, entry, filename, replaced):
+        if replaced is not None:
+            self._fat.clear(frames, replaced)
+        self._fat.rename(frames, entry, filename)
+
+    with monkeypatch.context() as m:
+        m.setattr(rpmb_fs.RpmbFs, "_rename", replaced_first)
+        with pytest.raises(AssertionError, match="found"):
+            rpmb_crash_points(2_000)
+    monkeypatch.setattr(rpmb_fat.Fat, "_tidy", lambda self, frames: None)
+    with pytest.raises(AssertionError, match=r"found|room is lost"):
+        rpmb_crash_points(2_000)
 
 
 def test_the_test_notices(monkeypatch):
@@ -30,7 +56,7 @@ def test_the_test_notices(monkeypatch):
 
     whole = ree_fs.truncate_data
     monkeypatch.setattr(ree_fs, "truncate_data", cut_first)
-    with pytest.raises(AssertionError, match="can be read"):
+    with pytest.raises(AssertionError, match="of its 4096 bytes"):
         crash_points(2_000)
 
 

@@ -186,104 +186,184 @@ def test_another_key_opens_nothing(store: Store):
     assert all(b"secret" not in data and OBJECT not in data for data in store.files.content.values())
 
 
+def test_a_number_is_not_given_again_while_a_handle_has_it(store: Store):
+    """A write through a handle whose object is gone changes no other object, whatever made it go."""
+
+    def overwritten(fh):
+        store.put(b"over it")
+        return b"over it"
+
+    def renamed_over(fh):
+        store.put(b"over it", b"from")
+        store.rename(b"from", OBJECT, overwrite=True)
+        return b"over it"
+
+    def removed(fh):
+        store.remove()
+
+    for gone in (overwritten, renamed_over, removed):
+        first, second = store.create(b"old"), store.open()
+        left = gone(first)
+        for n in range(3):
+            store.put(b"new", b"new%d" % n)
+        before = Store(MemoryFiles(store.files.snapshot())).everything()
+        assert before.get((TA, OBJECT)) == left
+        for fh in (first, second):
+            assert store.read(fh) == b"old"
+            assert result(store.write, fh, 0, b"!") == gp.TEE_ERROR_ITEM_NOT_FOUND
+            assert result(store.truncate, fh, 0) == gp.TEE_ERROR_ITEM_NOT_FOUND
+        assert Store(store.files).everything() == before
+        number = first.name.number
+        store.close(first)
+        store.put(b"", b"another")
+        assert b"%x" % number not in store.files.content, "the second handle has it still"
+        store.close(second)
+        store.put(b"", b"one more")
+        assert b"%x" % number in store.files.content, "now it is free"
+        for name in store.objects():
+            store.remove(name)
+        assert not store.files.open_files
+
+
+def test_a_number_is_kept_when_the_database_is_read_again(store: Store):
+    fh = store.create(b"old")
+    store.remove()
+    real, store.files.write = store.files.write, None
+    with pytest.raises(TypeError):  # the database is forgotten
+        store.put(b"x", b"x")
+    store.files.write = real
+    store.put(b"x", b"x")
+    assert result(store.write, fh, 0, b"!") == gp.TEE_ERROR_ITEM_NOT_FOUND
+    assert Store(store.files).everything() == {(TA, b"x"): b"x"}
+
+
+class Held:
+    """An object's octets, as long as it is there, and as long as a handle knows it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = bytearray(data)
+        self.gone = False
+
+
 class Model(RuleBasedStateMachine):
-    """Any sequence of calls, against a dictionary."""
+    """Any sequence of calls, any number of handles to each object, against a dictionary."""
 
     names = st.sampled_from([b"", b"a", b"b", b"c" * 64])
     owners = st.sampled_from([TA, OTHER_TA])
     sizes = st.sampled_from([0, 1, 100, 4096, 5000, 8192, 40_000, 140_000])
+    picks = st.randoms(use_true_random=False)
 
     def __init__(self) -> None:
         super().__init__()
         self.store = Store(MemoryFiles())
-        self.model: dict[tuple[bytes, bytes], bytearray] = {}
-        self.open: dict[tuple[bytes, bytes], object] = {}
+        self.model: dict[tuple[bytes, bytes], Held] = {}
+        self.handles: list[tuple[object, Held]] = []
+
+    def _forget(self, key) -> None:
+        if key in self.model:
+            self.model.pop(key).gone = True
 
     @rule(uuid=owners, name=names, size=sizes, keep=st.booleans(), overwrite=st.booleans())
     def create(self, uuid, name, size, keep, overwrite):
         key, data = (uuid, name), data_of(size, size)
-        if key in self.open:
-            return
         if key in self.model and not overwrite:
-            with pytest.raises(TeeError):
-                self.store.create(data, name, uuid, overwrite=False)
+            assert result(self.store.create, data, name, uuid, overwrite=False) == gp.TEE_ERROR_ACCESS_CONFLICT
             return
         fh = self.store.create(data, name, uuid, overwrite=overwrite)
-        self.model[key] = bytearray(data)
+        self._forget(key)
+        self.model[key] = Held(data)
         if keep:
-            self.open[key] = fh
+            self.handles.append((fh, self.model[key]))
         else:
             self.store.close(fh)
 
     @precondition(lambda self: self.model)
-    @rule(pick=st.randoms(use_true_random=False), pos=sizes, size=sizes)
+    @rule(pick=picks)
+    def open(self, pick):
+        uuid, name = pick.choice(sorted(self.model))
+        self.handles.append((self.store.open(name, uuid), self.model[uuid, name]))
+
+    @precondition(lambda self: self.handles)
+    @rule(pick=picks, pos=sizes, size=sizes)
     def write(self, pick, pos, size):
-        fh, data = self._some(pick)
+        fh, held = pick.choice(self.handles)
         piece = pick.randbytes(size)
-        self.store.write(fh, pos, piece)
-        if piece:
-            data.extend(bytes(max(pos - len(data), 0)))
-            data[pos : pos + size] = piece
+        if self._refused(held, self.store.write, fh, pos, piece) or not piece:
+            return
+        held.data.extend(bytes(max(pos - len(held.data), 0)))
+        held.data[pos : pos + size] = piece
 
-    @precondition(lambda self: self.model)
-    @rule(pick=st.randoms(use_true_random=False), size=sizes)
+    @precondition(lambda self: self.handles)
+    @rule(pick=picks, size=sizes)
     def truncate(self, pick, size):
-        fh, data = self._some(pick)
-        self.store.truncate(fh, size)
-        data.extend(bytes(max(size - len(data), 0)))
-        del data[size:]
+        fh, held = pick.choice(self.handles)
+        if self._refused(held, self.store.truncate, fh, size):
+            return
+        held.data.extend(bytes(max(size - len(held.data), 0)))
+        del held.data[size:]
 
-    @precondition(lambda self: self.model)
-    @rule(pick=st.randoms(use_true_random=False), pos=sizes, size=sizes)
+    def _refused(self, held, call, *args) -> bool:
+        assert result(call, *args) == (gp.TEE_ERROR_ITEM_NOT_FOUND if held.gone else gp.TEE_SUCCESS)
+        return held.gone
+
+    @precondition(lambda self: self.handles)
+    @rule(pick=picks, pos=sizes, size=sizes)
     def read(self, pick, pos, size):
-        fh, data = self._some(pick)
-        assert self.store.read(fh, pos, size) == data[pos : pos + size]
+        self._read(*pick.choice(self.handles), pos, size)
 
-    def _some(self, pick):
-        key = pick.choice(sorted(self.model))
-        if key not in self.open:
-            self.open[key] = self.store.open(key[1], key[0])
-        return self.open[key], self.model[key]
+    def _read(self, fh, held, pos, size):
+        """Of an object that is gone: what it was last, or nothing."""
+        try:
+            found = self.store.read(fh, pos, size)
+        except TeeError as e:
+            assert (held.gone, e.code) == (True, gp.TEE_ERROR_ITEM_NOT_FOUND)
+            return
+        assert found == held.data[pos : pos + size]
 
     @precondition(lambda self: self.model)
-    @rule(pick=st.randoms(use_true_random=False), name=names)
+    @rule(pick=picks, name=names)
     def rename(self, pick, name):
         uuid, old = pick.choice(sorted(self.model))
-        if (uuid, name) in self.open or (uuid, old) == (uuid, name):
-            return
         self.store.rename(old, name, overwrite=True, uuid=uuid)
-        self.model[uuid, name] = self.model.pop((uuid, old))
-        if (uuid, old) in self.open:
-            self.open[uuid, name] = self.open.pop((uuid, old))
+        if old != name:
+            self._forget((uuid, name))
+            self.model[uuid, name] = self.model.pop((uuid, old))
 
     @precondition(lambda self: self.model)
-    @rule(pick=st.randoms(use_true_random=False))
+    @rule(pick=picks)
     def remove(self, pick):
         uuid, name = pick.choice(sorted(self.model))
         self.store.remove(name, uuid)
-        del self.model[uuid, name]
-        if (uuid, name) in self.open:
-            self.store.close(self.open.pop((uuid, name)))
+        self._forget((uuid, name))
+
+    @precondition(lambda self: self.handles)
+    @rule(pick=picks)
+    def close(self, pick):
+        self.store.close(self.handles.pop(pick.randrange(len(self.handles)))[0])
 
     @rule()
     def close_all(self):
-        for fh in self.open.values():
+        for fh, _ in self.handles:
             self.store.close(fh)
-        self.open.clear()
+        self.handles.clear()
         assert not self.store.files.open_files
 
     @rule()
     def power_on_again(self):
         self.store = Store(MemoryFiles(self.store.files.snapshot()), seed=len(self.model) + 2)
-        self.open.clear()
+        self.handles.clear()
 
     @invariant()
     def no_file_without_object(self):
         assert len(self.store.files.content) - 1 <= len(self.model)
 
     def teardown(self):
-        assert self.store.everything() == self.model
+        for fh, held in self.handles:
+            self._read(fh, held, 0, 1 << 20)
+        assert self.store.everything() == {key: held.data for key, held in self.model.items()}
+        again = Store(MemoryFiles(self.store.files.snapshot()))
+        assert again.everything() == {key: held.data for key, held in self.model.items()}
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -150,7 +150,7 @@ def test_what_is_wrong_is_said(caplog):
     content[8192:] = bytes(len(content) - 8192)
     with pytest.raises(TeeError):
         Store(MemoryFiles({**FILLED, b"1": bytes(content)})).get(b"small")
-    assert "file 1 (object b'small' of TA 01234567-89ab-cdef-0123-456789abcdef): block 0: damaged" in caplog.text
+    assert "file 1 (object b'small' of TA 01234567-89ab-cdef-0123-456789abcdef): block 0 is damaged" in caplog.text
 
 
 # --- with a root that cannot be set back ---------------------------------------------------------------------

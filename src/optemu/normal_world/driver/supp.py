@@ -4,8 +4,8 @@ import errno
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from optemu.abi import tee_ioctl as ioc
 from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 TEEC_ERROR_COMMUNICATION = 0xFFFF000E
 _META = ioc.TEE_IOCTL_PARAM_ATTR_META | ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT
+Answer: TypeAlias = tuple[int, int, int, int]
+"""A parameter as the supplicant sends it: attribute, a, b, c."""
+_ROOM = frozenset((0, ioc.TEE_IOCTL_PARAM_ATTR_META))
 
 
 class Request:
     """struct optee_supp_req."""
 
-    __slots__ = ("done", "func", "lender", "params", "ret")
+    __slots__ = ("_answered", "func", "lender", "params", "ret")
 
     def __init__(self, func: int, params: list[TeeParam], lender: int) -> None:
         self.func = func
@@ -29,7 +32,17 @@ class Request:
         self.lender = lender
         """The OS thread that makes the request and will receive it itself; 0: one that waits in ``recv`` does."""
         self.ret = TEEC_ERROR_COMMUNICATION
-        self.done = threading.Event()
+        # A fifth of what an Event costs.
+        self._answered = threading.Lock()
+        self._answered.acquire()
+
+    def complete(self) -> None:
+        """``ret`` is what it will be; once only."""
+        self._answered.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Is it complete? Asked by the one who made it, until the answer is yes."""
+        return self._answered.acquire(timeout=seconds)
 
 
 class Supp:
@@ -69,7 +82,7 @@ class Supp:
             self._queue.clear()
             self._cond.notify_all()
         for request in abandoned:
-            request.done.set()
+            request.complete()
 
     def interrupt(self) -> None:
         """Have the threads that wait in ``recv`` look whether they still should."""
@@ -86,7 +99,7 @@ class Supp:
                 self._cond.notify()
         if serve is not None:
             serve()
-        while not request.done.wait(0.1):
+        while not request.wait(0.1):
             if gone():
                 self._withdraw(request)
                 break
@@ -109,10 +122,13 @@ class Supp:
                     return request
         return None
 
-    def recv(self, ctx: "TeeContext", params: list[TeeParam]) -> tuple[int, list[TeeParam]]:
-        """optee_supp_recv: wait for a request: (func, parameters). OSError(EINVAL, EINTR)."""
-        meta = 1 if params and params[0].attr == ioc.TEE_IOCTL_PARAM_ATTR_META else 0
-        if any(p.attr not in (0, ioc.TEE_IOCTL_PARAM_ATTR_META) for p in params):
+    def recv(self, ctx: "TeeContext", attrs: Sequence[int]) -> tuple[int, list[TeeParam]]:
+        """optee_supp_recv: wait for a request: (func, parameters). OSError(EINVAL, EINTR).
+
+        ``attrs``: those of the parameters that there is room for.
+        """
+        meta = 1 if attrs and attrs[0] == ioc.TEE_IOCTL_PARAM_ATTR_META else 0
+        if not _ROOM.issuperset(attrs):
             raise OSError(errno.EINVAL, "parameters of SUPPL_RECV carry nothing in")
         with self._cond:
             while True:
@@ -125,8 +141,8 @@ class Supp:
                     raise OSError(errno.EINTR, "")
                 self._cond.wait()
             self._queue.remove(request)
-            if len(params) - meta < len(request.params):
-                request.done.set()
+            if len(attrs) - meta < len(request.params):
+                request.complete()
                 raise OSError(errno.EINVAL, f"no room for {len(request.params)} parameters")
             number = next(self._ids)
             self._taken[number] = request
@@ -135,7 +151,7 @@ class Supp:
             self._sync_id = number
             return request.func, list(request.params)
 
-    def send(self, ret: int, params: list[TeeParam], fetch: "Callable[[TeeShm], None]") -> None:
+    def send(self, ret: int, params: list[Answer], fetch: "Callable[[TeeShm], None]") -> None:
         """optee_supp_send: the answer to a request. OSError(EINVAL, ENOENT, EFAULT).
 
         ``fetch`` is called for memory that the supplicant has filled.
@@ -144,9 +160,9 @@ class Supp:
             if self._sync_id >= 0:
                 number, rest = self._sync_id, params
             else:
-                if not params or params[0].attr != _META:
+                if not params or params[0][0] != _META:
                     raise OSError(errno.EINVAL, "the answer does not say which request it answers")
-                number, rest = params[0].a, params[1:]
+                number, rest = params[0][1], params[1:]
             request = self._taken.get(number)
             if request is None:
                 self._sync_id = -1  # withdrawn meanwhile: with this answer the supplicant is free again
@@ -156,13 +172,15 @@ class Supp:
             del self._taken[number]
             self._sync_id = -1
         try:
-            for p, answer in zip(request.params, rest, strict=True):
-                if p.attr in MEMREFS and p.attr in OUTPUTS:
-                    p.b = answer.b
+            for p, (_, a, b, c) in zip(request.params, rest, strict=True):
+                if p.attr not in OUTPUTS:
+                    continue
+                if p.attr in MEMREFS:
+                    p.b = b
                     if p.shm is not None:
                         fetch(p.shm)
-                elif p.attr in OUTPUTS:
-                    p.a, p.b, p.c = answer.a, answer.b, answer.c
+                else:
+                    p.a, p.b, p.c = a, b, c
             request.ret = ret
         finally:
-            request.done.set()
+            request.complete()

@@ -15,7 +15,8 @@ from optemu.board.memory import PAGE_MASK
 from optemu.normal_world.driver import points
 from optemu.normal_world.driver.interface import Task
 from optemu.normal_world.driver.optee import MsgArg, Optee
-from optemu.normal_world.driver.params import MEMREFS, TeeParam
+from optemu.normal_world.driver.params import MEMREFS
+from optemu.normal_world.driver.supp import Answer
 from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm, keep_size
 
 log = logging.getLogger("optemu.driver")
@@ -32,6 +33,7 @@ _SESSION_RET_ORIGIN = struct.Struct("<III")
 _PARAMS = [struct.Struct(f"<{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
 _INVOKE = [struct.Struct(f"<6I{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
 _INVOKE_ANSWER = [struct.Struct(f"<3I{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
+_SUPP_ATTRS = frozenset(kind | meta for kind in (0, 1, 2, 3, 5, 6, 7) for meta in (0, ioc.TEE_IOCTL_PARAM_ATTR_META))
 
 
 class TeeContext:
@@ -344,32 +346,30 @@ def _ioctl_close_session(ctx: TeeContext, arg: int, task: Task) -> int:
     return 0
 
 
-def _supp_params(block: bytes, at: int, count: int) -> list[TeeParam]:
-    """params_from_supp: attributes and numbers as they are; what they may be is the queue's to say."""
-    params = []
-    for n in range(count):
-        attr, a, b, c = ioc.PARAM.unpack_from(block, at + n * ioc.PARAM.size)
-        kind = attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK
-        if attr & ~ioc.TEE_IOCTL_PARAM_ATTR_MASK or kind == 4 or kind > ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INOUT:
+def _supp_params(block: bytes, at: int, count: int) -> list[Answer]:
+    """params_from_supp: (attribute, a, b, c) as they are; what they may be is the queue's to say."""
+    params = list(ioc.PARAM.iter_unpack(block[at : at + count * ioc.PARAM.size]))
+    for attr, _, _, _ in params:
+        if attr not in _SUPP_ATTRS:
             raise OSError(errno.EINVAL, f"parameter attribute 0x{attr:x}")
-        params.append(TeeParam(attr, a, b, c))
     return params
 
 
 def _ioctl_supp_recv(ctx: TeeContext, arg: int, task: Task) -> int:
     head = ioc.SUPP_RECV_ARG.size
     buf_ptr, block, count = _read_arg(task, arg, head, 4)
-    func, params = ctx.optee.supp.recv(ctx, _supp_params(block, head, count))
-    out = ioc.SUPP_RECV_ARG.pack(func, len(params))
+    attrs = [attr for attr, _, _, _ in _supp_params(block, head, count)]
+    func, params = ctx.optee.supp.recv(ctx, attrs)
+    out = [ioc.SUPP_RECV_ARG.pack(func, len(params))]
     for p in params:
-        if p.attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK in MEMREFS:
-            number = p.shm.id if p.shm is not None else ioc.TEE_MEMREF_NULL
-            if p.shm is not None:
-                p.shm.copy_out(task)
-            out += ioc.PARAM.pack(p.attr, p.a if p.shm is not None else 0, p.b, number)
+        if p.attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK not in MEMREFS:
+            out.append(ioc.PARAM.pack(p.attr, p.a, p.b, p.c))
+        elif p.shm is None:
+            out.append(ioc.PARAM.pack(p.attr, 0, p.b, ioc.TEE_MEMREF_NULL))
         else:
-            out += ioc.PARAM.pack(p.attr, p.a, p.b, p.c)
-    task.write(buf_ptr, out)
+            p.shm.copy_out(task)
+            out.append(ioc.PARAM.pack(p.attr, p.a, p.b, p.shm.id))
+    task.write(buf_ptr, b"".join(out))
     return 0
 
 

@@ -53,13 +53,17 @@ def decode(block: bytes) -> Request:
     func, count = abi.SUPP_RECV_ARG.unpack_from(block)
     if count > RPC_NUM_PARAMS:
         raise bad_parameters(f"request {func} claims {count} parameters, there is room for {RPC_NUM_PARAMS}")
-    fields = abi.PARAM.iter_unpack(block[abi.SUPP_RECV_ARG.size :][: count * abi.PARAM.size])
-    params = [Param(*field) for field in fields]
-    metas = [bool(p.attr & abi.TEE_IOCTL_PARAM_ATTR_META) for p in params]
-    num_meta = sum(metas)
-    if any(metas[num_meta:]):
-        raise bad_parameters(f"request {func} has a meta parameter after others")
-    return Request(func, params[:num_meta], params[num_meta:])
+    begin = abi.SUPP_RECV_ARG.size
+    meta: list[Param] = []
+    params: list[Param] = []
+    for attr, a, b, c in abi.PARAM.iter_unpack(block[begin : begin + count * abi.PARAM.size]):
+        if not attr & abi.TEE_IOCTL_PARAM_ATTR_META:
+            params.append(Param(attr, a, b, c))
+        elif not params:
+            meta.append(Param(attr, a, b, c))
+        else:
+            raise bad_parameters(f"request {func} has a meta parameter after others")
+    return Request(func, meta, params)
 
 
 def encode(ret: int, request: Request) -> bytes:

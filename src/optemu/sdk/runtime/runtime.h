@@ -83,6 +83,8 @@ static inline void panic_unless(bool ok, TEE_Result code)
 	})
 TEE_Result __utee_documented(TEE_Result res, const TEE_Result *codes);
 
+/* Where the parameters of the call being served lie: nothing above is the stack's. */
+extern const void *__utee_stack_top;
 /* Annotation checks; a TA that breaks one of them panics. */
 void __utee_check(uint32_t flags, const void *buf, size_t len);
 #define __utee_check_out(ptr) __utee_check(TEE_MEMORY_ACCESS_WRITE, (ptr), sizeof(*(ptr)))

@@ -63,6 +63,24 @@ __kept const struct user_ta_property ta_props[] = {
 
 __kept const size_t ta_num_props = ARRAY_SIZE(ta_props);
 
+#ifdef CFG_FTRACE_SUPPORT
+#ifndef CFG_FTRACE_BUF_SIZE
+#define CFG_FTRACE_BUF_SIZE 65536
+#endif
+
+static union {
+	struct ftrace_buf head;
+	uint8_t room[CFG_FTRACE_BUF_SIZE];
+} ftrace_room;
+
+extern struct ftrace_buf __ftrace_buf_start __attribute__((alias("ftrace_room")));
+
+/* Addresses of the size of a word, of which the loader wants 64 bits. */
+__kept struct {
+	const void *address __aligned(8);
+} __ftrace_info[] = { { &ftrace_room }, { &ftrace_room + 1 }, { __ftrace_return } };
+#endif
+
 /* Arm32 comes here through a piece of assembly that marks the bottom of the call stack. */
 #ifdef __arm__
 #define TA_ENTRY __ta_entry_c
@@ -74,5 +92,10 @@ void __noreturn TA_ENTRY(unsigned long func, unsigned long session_id, struct ut
 
 void __noreturn TA_ENTRY(unsigned long func, unsigned long session_id, struct utee_params *up, unsigned long cmd_id)
 {
-	_utee_return(__utee_entry(func, session_id, up, cmd_id));
+	TEE_Result res = __utee_entry(func, session_id, up, cmd_id);
+
+#ifdef CFG_FTRACE_SUPPORT
+	ftrace_return(); /* _utee_return() does not: nobody else would tell that this function ends */
+#endif
+	_utee_return(res);
 }

@@ -193,8 +193,10 @@ static TEE_Result dispatch(unsigned long func, unsigned long session_id, struct 
 
 TEE_Result __utee_entry(unsigned long func, unsigned long session_id, struct utee_params *up, unsigned long cmd_id)
 {
-	TEE_Result res = dispatch(func, session_id, up, cmd_id);
+	TEE_Result res = TEE_SUCCESS;
 
+	__utee_stack_top = up;
+	res = dispatch(func, session_id, up, cmd_id);
 	ta_param_types = 0;
 	return res;
 }

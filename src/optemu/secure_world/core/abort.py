@@ -8,9 +8,8 @@ from optemu.abi import gp
 from optemu.abi.elf import PT_ARM_EXIDX
 from optemu.abi.syscalls import TEE_SCN_PANIC
 from optemu.errors import TaPanic, TeeError
-from optemu.secure_world.core.vm import DATA, DL, TEXT, VmRegion
 from optemu.secure_world.cpu import Stop
-from optemu.secure_world.ldelf.dump import DumpRegion, abort_lines, state_lines
+from optemu.secure_world.ldelf.dump import NOT_TRACED, abort_lines, state_lines
 
 if TYPE_CHECKING:
     from optemu.secure_world.core.ta_image import TaInstance
@@ -80,13 +79,6 @@ def _report(ta: "UserTaCtx", head: list[str], regs: dict[str, int]) -> None:
     assert instance is not None
     elf = instance.elf
 
-    def label(r: VmRegion) -> str:
-        """The number of the image it belongs to, or else what it is; the loader's own pages are in no image."""
-        image = next((str(n) for n, m in enumerate(elf.modules) if m.base <= r.va < m.end), None)
-        return image or ("ldelf" if r.label in (TEXT, DATA, DL) else r.label)
-
-    regions = [DumpRegion(r.va, r.pa, r.size, r.flags(), label(r)) for r in instance.space.regions]
-
     def read(va: int, size: int) -> bytes | None:
         view = instance.space.view(va, size)
         return bytes(view) if view is not None else None
@@ -96,7 +88,9 @@ def _report(ta: "UserTaCtx", head: list[str], regs: dict[str, int]) -> None:
         table = found.header(PT_ARM_EXIDX) if found else None
         return (found.base + table.p_vaddr, table.p_filesz) if found and table else None
 
+    traced = ta.ftrace.return_addresses() if ta.ftrace is not None else NOT_TRACED
     modules = [(gp.uuid_str(m.uuid), m.base) for m in elf.modules]
-    lines = head + state_lines(elf.arch, gp.uuid_str(ta.uuid), regions, modules, regs, read, find_exidx)
+    regions = instance.dump_regions()
+    lines = head + state_lines(elf.arch, gp.uuid_str(ta.uuid), regions, modules, regs, read, find_exidx, traced)
     for line in lines:
         log.error("%s", line)

@@ -7,6 +7,7 @@ from optemu.abi import gp
 from optemu.board.memory import PAGE_SIZE
 from optemu.errors import TeeError
 from optemu.secure_world.core import points
+from optemu.secure_world.core.ftrace import ftrace_init
 from optemu.secure_world.core.session import TaCtx
 from optemu.secure_world.core.ta_image import InstanceLimit, TaImage, load_modules
 from optemu.secure_world.core.ta_store import open_bin
@@ -65,6 +66,7 @@ class UserTas(InitSession):
             # Possible, as upstream, where nothing that is signed names the TA: in legacy images.
             log.warning("TA %s calls itself %s", gp.uuid_str(ctx.uuid), gp.uuid_str(image.elf.ta_head.uuid))
         ctx.flags = image.elf.ta_head.flags
+        ctx.ftrace = ftrace_init(ctx.instance, ctx.uuid)
         self._tee.board.timer.attach(ctx)
         if trace.on:
             trace.exit(points.LDELF, image.elf.entry)

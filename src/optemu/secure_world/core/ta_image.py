@@ -15,9 +15,10 @@ from optemu.abi import gp
 from optemu.abi.utee import UTEE_PARAMS
 from optemu.board.memory import PhysicalMemory, Region, round_up
 from optemu.errors import TeeError
-from optemu.secure_world.core.vm import DATA, DL, MAP_BASE, TEXT, AddressSpace
+from optemu.secure_world.core.vm import DATA, DL, MAP_BASE, TEXT, AddressSpace, VmRegion
 from optemu.secure_world.cpu import Cpu, Prot, engine
 from optemu.secure_world.ldelf import ElfImage, Module, Segment, dlopen, link, place
+from optemu.secure_world.ldelf.dump import DumpRegion
 
 STACK_TOP = 0x4000_0000
 LOAD_BASE = 0x4010_0000
@@ -102,6 +103,15 @@ class TaInstance:
                 self.memory.free(region)
             raise
         return regions
+
+    def dump_regions(self) -> list[DumpRegion]:
+        """What the TA sees, for dumps."""
+        return [DumpRegion(r.va, r.pa, r.size, r.flags(), self._label(r)) for r in self.space.regions]
+
+    def _label(self, r: VmRegion) -> str:
+        """The number of the image it belongs to, or else what it is; the loader's own pages are in no image."""
+        image = next((str(n) for n, m in enumerate(self.elf.modules) if m.base <= r.va < m.end), None)
+        return image or ("ldelf" if r.label in (TEXT, DATA, DL) else r.label)
 
     def recycle(self) -> None:
         self.reset()

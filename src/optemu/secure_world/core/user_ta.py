@@ -16,6 +16,7 @@ from optemu.abi.utee import (
 from optemu.errors import TaPanic, TeeError
 from optemu.secure_world.core import points
 from optemu.secure_world.core.abort import report_abort, report_panic
+from optemu.secure_world.core.ftrace import FtraceBuf
 from optemu.secure_world.core.param import Memref, TaParams, Value
 from optemu.secure_world.core.session import Session, SessionList, TaCtx
 from optemu.secure_world.core.ta_image import (
@@ -62,6 +63,7 @@ class UserTaCtx(TaCtx):
         self.thread: Thread | None = None
         self.stretch = 0
         """Changes at each entry to EL0 and is 0 outside: the timer looks at it."""
+        self.ftrace: FtraceBuf | None = None
 
     @property
     def space(self):  # type: ignore[no-untyped-def]
@@ -127,6 +129,8 @@ class UserTaCtx(TaCtx):
                 session.err_origin = gp.TEE_ORIGIN_TRUSTED_APP
                 if params is not None:
                     self._pop_params(instance, params, at)
+            if self.ftrace is not None:
+                self.ftrace.dump(thread)
             return ret
         finally:
             session.cancel = False
@@ -226,11 +230,20 @@ class UserTaCtx(TaCtx):
                 cpu.clear_stop()
                 if self.session is not None and self.session.sbuf is not None:
                     self.session.sbuf.sample(cpu.pc & ~1)
-                thread.foreign_interrupt()
+                self._interrupted(thread)
                 self.stretch = next(_stretches)
                 stop = cpu.continue_()
             else:
                 return stop
+
+    def _interrupted(self, thread: Thread) -> None:
+        """The time slice is over; a function that is traced does not take the time meanwhile."""
+        if self.ftrace is None:
+            thread.foreign_interrupt()
+            return
+        self.ftrace.suspend()
+        thread.foreign_interrupt()
+        self.ftrace.resume()
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -241,6 +254,7 @@ class UserTaCtx(TaCtx):
         tee_obj_close_all(self, thread)
         close_all_enum(self.storage_enums, thread)
         instance, self.instance = self.instance, None
+        self.ftrace = None
         if instance is not None:
             self.tee.board.timer.detach(self)
             instance.image.give_back(instance)

@@ -26,6 +26,7 @@ class _SystemRegister(ctypes.Structure):
 _SCR_EL3 = (1, 1, 3, 6, 0)
 _HCR_EL2 = (1, 1, 3, 4, 0)
 _CNTKCTL_EL1 = (14, 1, 3, 0, 0)
+_CNTPCT_EL0 = (14, 0, 3, 3, 1)
 _TTBR0_EL1 = (2, 0, 3, 0, 0)
 _MAIR_EL1 = (10, 2, 3, 0, 0)
 _TCR_EL1 = (2, 0, 3, 0, 2)
@@ -103,6 +104,10 @@ class Aarch64(Cpu):
     def _landed(self) -> None:
         self.number = self._at_stop[_NUMBER]
         self.args = self._args.tolist()
+
+    def counter(self) -> int:
+        """CNTPCT."""
+        return self._read(_CNTPCT_EL0)
 
     @property
     def sp(self) -> int:

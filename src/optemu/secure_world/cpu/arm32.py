@@ -31,6 +31,7 @@ _TTBCR = (15, 0, 0, 2, 0, 0, 2)
 _TTBR0 = (15, 1, 0, 0, 2, 0, 0)
 _MAIR0 = (15, 0, 0, 10, 2, 0, 0)
 _CNTKCTL = (15, 0, 0, 14, 1, 0, 0)
+_CNTPCT = (15, 1, 0, 0, 14, 0, 0)
 _SCTLR = (15, 0, 0, 1, 0, 0, 0)
 
 _LONG_FORMAT = 1 << 31
@@ -120,6 +121,10 @@ class Arm32(Cpu):
     def pc(self) -> int:
         """Address of the next instruction, without the Thumb bit."""
         return self._begin.value & ~1
+
+    def counter(self) -> int:
+        """CNTPCT."""
+        return self._read(_CNTPCT)
 
     @property
     def sp(self) -> int:

@@ -268,6 +268,10 @@ class Cpu(ABC):
         """Address of the next instruction."""
         return self._begin.value
 
+    @abstractmethod
+    def counter(self) -> int:
+        """The physical counter as the code at EL0 reads it, in its own ticks."""
+
     @property
     @abstractmethod
     def sp(self) -> int:

@@ -20,12 +20,12 @@ class DhKey:
 
 
 def load(attrs: Attrs) -> DhKey:
-    return DhKey(int_of(attrs[cryp.TEE_ATTR_DH_PRIME]), int_of(attrs[cryp.TEE_ATTR_DH_PRIVATE_VALUE]))
+    return DhKey(int_of(attrs.get(cryp.TEE_ATTR_DH_PRIME)), int_of(attrs.get(cryp.TEE_ATTR_DH_PRIVATE_VALUE)))
 
 
 def generate(size_bits: int, params: Attrs, rng: Rng) -> dict[int, bytes | int]:
     """A key pair in the group that ``params`` give, the private value of so many bits if they say so."""
-    p, g = int_of(params[cryp.TEE_ATTR_DH_PRIME]), int_of(params[cryp.TEE_ATTR_DH_BASE])
+    p, g = int_of(params.get(cryp.TEE_ATTR_DH_PRIME)), int_of(params.get(cryp.TEE_ATTR_DH_BASE))
     q = int_of(params.get(cryp.TEE_ATTR_DH_SUBPRIME))
     x_bits = int_of(params.get(cryp.TEE_ATTR_DH_X_BITS))
     room = min(byte_length(p), byte_length(q)) if q else byte_length(p)

@@ -64,17 +64,19 @@ class DsaKey:
 
 def load(attrs: Attrs) -> DsaKey:
     return DsaKey(
-        int_of(attrs[cryp.TEE_ATTR_DSA_PRIME]),
-        int_of(attrs[cryp.TEE_ATTR_DSA_SUBPRIME]),
-        int_of(attrs[cryp.TEE_ATTR_DSA_BASE]),
-        int_of(attrs[cryp.TEE_ATTR_DSA_PUBLIC_VALUE]),
+        int_of(attrs.get(cryp.TEE_ATTR_DSA_PRIME)),
+        int_of(attrs.get(cryp.TEE_ATTR_DSA_SUBPRIME)),
+        int_of(attrs.get(cryp.TEE_ATTR_DSA_BASE)),
+        int_of(attrs.get(cryp.TEE_ATTR_DSA_PUBLIC_VALUE)),
         int_of(attrs.get(cryp.TEE_ATTR_DSA_PRIVATE_VALUE)),
     )
 
 
 def generate(size_bits: int, params: Attrs, rng: Rng) -> dict[int, bytes | int]:
     """A key pair in the group that ``params`` give; ``size_bits`` are those of the octets of p."""
-    p, q, g = (int_of(params[a]) for a in (cryp.TEE_ATTR_DSA_PRIME, cryp.TEE_ATTR_DSA_SUBPRIME, cryp.TEE_ATTR_DSA_BASE))
+    p, q, g = (
+        int_of(params.get(a)) for a in (cryp.TEE_ATTR_DSA_PRIME, cryp.TEE_ATTR_DSA_SUBPRIME, cryp.TEE_ATTR_DSA_BASE)
+    )
     if size_bits != 8 * byte_length(p) or not p & 1 or q < 2:
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"no DSA key of {size_bits} bits in this group")
     x = random_below(q, rng)

@@ -77,14 +77,14 @@ class EcKey:
 def load(object_type: int, attrs: Attrs) -> EcKey:
     return EcKey(
         _curve(object_type, attrs),
-        int_of(attrs[cryp.TEE_ATTR_ECC_PUBLIC_VALUE_X]),
-        int_of(attrs[cryp.TEE_ATTR_ECC_PUBLIC_VALUE_Y]),
+        int_of(attrs.get(cryp.TEE_ATTR_ECC_PUBLIC_VALUE_X)),
+        int_of(attrs.get(cryp.TEE_ATTR_ECC_PUBLIC_VALUE_Y)),
         int_of(attrs.get(cryp.TEE_ATTR_ECC_PRIVATE_VALUE)),
     )
 
 
 def _curve(object_type: int, attrs: Attrs) -> Curve:
-    return SM2 if object_type in _SM2_TYPES else curve_of(int_of(attrs[cryp.TEE_ATTR_ECC_CURVE]))
+    return SM2 if object_type in _SM2_TYPES else curve_of(int_of(attrs.get(cryp.TEE_ATTR_ECC_CURVE)))
 
 
 def generate(object_type: int, size_bits: int, params: Attrs, rng: Rng) -> dict[int, bytes | int]:

@@ -48,7 +48,7 @@ class Ed25519Key:
 
 def load(attrs: Attrs) -> Ed25519Key:
     private = attrs.get(cryp.TEE_ATTR_ED25519_PRIVATE_VALUE)
-    return Ed25519Key(_sized(attrs[cryp.TEE_ATTR_ED25519_PUBLIC_VALUE]), _sized(private) if private else b"")
+    return Ed25519Key(_sized(attrs.get(cryp.TEE_ATTR_ED25519_PUBLIC_VALUE, b"")), _sized(private) if private else b"")
 
 
 def _sized(octets: bytes | bytearray | int) -> bytes:

@@ -31,12 +31,14 @@ MontgomeryKey: TypeAlias = X25519Key | X448Key
 
 
 def load_x25519(attrs: Attrs) -> X25519Key:
-    octets = _sized(attrs[cryp.TEE_ATTR_X25519_PRIVATE_VALUE], X25519_SIZE)
+    octets = _sized(attrs.get(cryp.TEE_ATTR_X25519_PRIVATE_VALUE, b""), X25519_SIZE)
     return X25519Key(X25519PrivateKey.from_private_bytes(octets))
 
 
 def load_x448(attrs: Attrs) -> X448Key:
-    return X448Key(X448PrivateKey.from_private_bytes(_sized(attrs[cryp.TEE_ATTR_X448_PRIVATE_VALUE], X448_SIZE)))
+    return X448Key(
+        X448PrivateKey.from_private_bytes(_sized(attrs.get(cryp.TEE_ATTR_X448_PRIVATE_VALUE, b""), X448_SIZE))
+    )
 
 
 def generate_x25519(size_bits: int, rng: Rng) -> dict[int, bytes | int]:
@@ -52,6 +54,7 @@ def generate_x448(size_bits: int, rng: Rng) -> dict[int, bytes | int]:
 
 
 def x25519_shared_secret(key: X25519Key, public: bytes) -> bytes:
+    """32 octets, of as many octets of the other side's public value."""
     peer = X25519PublicKey.from_public_bytes(_sized(public, X25519_SIZE))
     try:
         return key.private.exchange(peer)
@@ -60,6 +63,7 @@ def x25519_shared_secret(key: X25519Key, public: bytes) -> bytes:
 
 
 def x448_shared_secret(key: X448Key, public: bytes) -> bytes:
+    """56 octets, of as many octets of the other side's public value."""
     peer = X448PublicKey.from_public_bytes(_sized(public, X448_SIZE))
     try:
         return key.private.exchange(peer)

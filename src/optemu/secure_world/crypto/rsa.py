@@ -121,8 +121,8 @@ class RsaKey:
 
 def load(attrs: Attrs) -> RsaKey:
     return RsaKey(
-        int_of(attrs[cryp.TEE_ATTR_RSA_MODULUS]),
-        int_of(attrs[cryp.TEE_ATTR_RSA_PUBLIC_EXPONENT]),
+        int_of(attrs.get(cryp.TEE_ATTR_RSA_MODULUS)),
+        int_of(attrs.get(cryp.TEE_ATTR_RSA_PUBLIC_EXPONENT)),
         int_of(attrs.get(cryp.TEE_ATTR_RSA_PRIVATE_EXPONENT)),
         int_of(attrs.get(cryp.TEE_ATTR_RSA_PRIME1)),
         int_of(attrs.get(cryp.TEE_ATTR_RSA_PRIME2)),

@@ -13,6 +13,9 @@ MAX_FRAMES = 64
 _ADDRESS = 0xFFFF_FFFF
 """TAs live below 4 GiB; above may be the signature of a return address (PAC)."""
 _INSTRUCTION = 4
+Traced = tuple[int, Sequence[int]]
+"""Of a TA whose functions are traced: what its frames have for a return address, and the real ones, innermost first."""
+NOT_TRACED: Traced = (0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +47,52 @@ def state_lines(
     regs: Mapping[str, int],
     read: Read,
     find_exidx: FindExidx = lambda pc: None,
+    traced: Traced = NOT_TRACED,
 ) -> list[str]:
     """Status of the TA: its regions, its images (UUID and load address), its call stack.
 
     ``find_exidx`` finds the unwinding tables of Arm32 modules.
     """
-    lines = [f"Status of TA {uuid}", f" arch: {arch}"]
-    for n, r in enumerate(regions):
-        where = f"[{r.label}]" if r.label.isdigit() else f"({r.label})"
-        lines.append(f" region {n:2}: va 0x{r.va:08x} pa 0x{r.pa:08x} size 0x{r.size:06x} flags {r.flags} {where}")
-    lines += [f" [{n}] {name} @ 0x{base:x}" for n, (name, base) in enumerate(modules)]
+    lines = [f"Status of TA {uuid}", f" arch: {arch}", *(f" {line}" for line in region_lines(regions))]
+    lines += module_lines(modules)
     width = 16 if arch == "aarch64" else 8
-    return [*lines, "Call stack:", *(f" 0x{pc:0{width}x}" for pc in call_stack(arch, regs, read, find_exidx))]
+    return [*lines, "Call stack:", *(f" 0x{pc:0{width}x}" for pc in call_stack(arch, regs, read, find_exidx, traced))]
 
 
-def call_stack(arch: str, regs: Mapping[str, int], read: Read, find_exidx: FindExidx = lambda pc: None) -> list[int]:
+def region_lines(regions: Sequence[DumpRegion]) -> list[str]:
+    """One line for each of the TA's regions."""
+    where = (f"[{r.label}]" if r.label.isdigit() else f"({r.label})" for r in regions)
+    return [
+        f"region {n:2}: va 0x{r.va:08x} pa 0x{r.pa:08x} size 0x{r.size:06x} flags {r.flags} {w}"
+        for n, (r, w) in enumerate(zip(regions, where, strict=True))
+    ]
+
+
+def module_lines(modules: Sequence[tuple[str, int]]) -> list[str]:
+    """One line for each of the TA's images: number, UUID, load address."""
+    return [f" [{n}] {name} @ 0x{base:x}" for n, (name, base) in enumerate(modules)]
+
+
+def call_stack(
+    arch: str,
+    regs: Mapping[str, int],
+    read: Read,
+    find_exidx: FindExidx = lambda pc: None,
+    traced: Traced = NOT_TRACED,
+) -> list[int]:
     """Where the TA was, innermost first: on AArch64 along the frame records from x29 on, on Arm32 by its tables."""
     if arch != "aarch64":
         return call_stack_arm32(regs, read, find_exidx)
     stack = [regs["pc"]]
+    placeholder, returns = traced[0], iter(traced[1])
     frame = regs["x29"]
     while len(stack) < MAX_FRAMES and frame and not frame % 8:
         record = read(frame, 16)
         if record is None:
             break
         following, back = int.from_bytes(record[:8], "little"), int.from_bytes(record[8:], "little") & _ADDRESS
+        if back == placeholder:
+            back = next(returns, back)
         if not back:
             break
         stack.append(back - _INSTRUCTION)

@@ -12,7 +12,10 @@ from optemu.secure_world.core.param import Value, param_type, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand, PtaMemref
 from optemu.secure_world.core.sync import Mutex
 from optemu.secure_world.core.thread import Thread
+from optemu.secure_world.pta.aes_perf import aes_perf
+from optemu.secure_world.pta.fs_htree_tests import FsHtreeTests
 from optemu.secure_world.pta.self_tests import core_self_tests
+from optemu.secure_world.storage.key_manager import KeyManager
 
 if TYPE_CHECKING:
     from optemu.secure_world.core.tee import Tee
@@ -106,6 +109,12 @@ def _transform_sdp(pta: PseudoTa, call: PtaCall) -> int:
     return gp.TEE_ERROR_BAD_PARAMETERS
 
 
+def _fs_htree(pta: PseudoTa, call: PtaCall) -> None:
+    """No parameters."""
+    board = pta.tee.board
+    FsHtreeTests(KeyManager(board.config.huk), board.entropy, pta.uuid).run()
+
+
 def _memref_null(pta: PseudoTa, call: PtaCall) -> int:
     """[inout] memref: NULL, of no size."""
     ref = call.params[0]
@@ -195,12 +204,12 @@ class InvokeTestsPta(PseudoTa):
         PtaCommand(PTA_INVOKE_TESTS_CMD_COPY_NSEC_TO_SEC, "COPY_NSEC_TO_SEC", _COPY, _copy_sdp),
         PtaCommand(PTA_INVOKE_TESTS_CMD_READ_MODIFY_SEC, "READ_MODIFY_SEC", _REF, _transform_sdp),
         PtaCommand(PTA_INVOKE_TESTS_CMD_COPY_SEC_TO_NSEC, "COPY_SEC_TO_NSEC", _COPY, _copy_sdp),
-        PtaCommand(PTA_INVOKE_TESTS_CMD_FS_HTREE, "FS_HTREE", None, None, "it comes with secure storage"),
+        PtaCommand(PTA_INVOKE_TESTS_CMD_FS_HTREE, "FS_HTREE", param_types(), _fs_htree),
         PtaCommand(
             PTA_INVOKE_TESTS_CMD_MUTEX, "MUTEX", param_types(_IN, _OUT), lambda pta, call: pta.mutex_test.run(call)
         ),
         PtaCommand(PTA_INVOKE_TESTS_CMD_LOCKDEP, "LOCKDEP", None, None, "as upstream is built, without CFG_LOCKDEP"),
-        PtaCommand(PTA_INVOKE_TEST_CMD_AES_PERF, "AES_PERF", None, None, "it comes with the cryptographic services"),
+        PtaCommand(PTA_INVOKE_TEST_CMD_AES_PERF, "AES_PERF", param_types(_IN, _IN, _MEM_INOUT, _MEM_INOUT), aes_perf),
         PtaCommand(PTA_INVOKE_TESTS_CMD_MEMREF_NULL, "MEMREF_NULL", _REF, _memref_null),
         PtaCommand(PTA_INVOKE_TESTS_CMD_DT_DRIVER_TESTS, "DT_DRIVER_TESTS", None, _dt_driver_tests),
         PtaCommand(

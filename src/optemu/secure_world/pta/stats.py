@@ -9,6 +9,7 @@ from optemu.board.memory import SEC_WINDOW, Usage
 from optemu.errors import TeeError
 from optemu.secure_world.core.param import TaParams, Value, param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand
+from optemu.secure_world.core.tee_obj import OBJECTS_HEAP
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.core.user_ta import UserTaCtx
 from optemu.secure_world.storage.rpmb_fs import RpmbFs
@@ -26,6 +27,7 @@ STATS_CMD_PRINT_DRIVER_INFO = 5
 STATS_NB_POOLS = 5
 STATS_DRIVER_TYPE_CLOCK = 0
 STATS_DRIVER_TYPE_REGULATOR = 1
+ALLOC_ID_HEAP = 1
 ALLOC_ID_TA_RAM = 3
 ALLOC_ID_RPMB = 5
 # struct pta_stats_alloc: desc, free2_sum, allocated, max_allocated, size, three figures about failures
@@ -33,7 +35,7 @@ _ALLOC = struct.Struct("<32sQ6I")
 # struct pta_stats_ta: uuid, panicked, sess_num, heap
 _TA = struct.Struct("<16sII")
 _POOLS = {
-    1: "Heap",
+    ALLOC_ID_HEAP: "Heap",
     2: "Public DDR (deprecated)",
     ALLOC_ID_TA_RAM: "Physical TA memory",
     4: "KHeap (disabled)",
@@ -52,7 +54,7 @@ def _pager(pta: PseudoTa, call: PtaCall) -> None:
 def _alloc(pta: PseudoTa, call: PtaCall) -> int:
     """[in] value: pool or 0 for all, reset. [out] memref: one struct pta_stats_alloc for each.
 
-    Only TA memory and RPMB are limited and counted here.
+    Only TA memory, RPMB, and of the core's heap what TAs' objects take of it, are limited and counted here.
     """
     pool, out, *_ = call.params
     if pool.a > STATS_NB_POOLS:
@@ -62,18 +64,29 @@ def _alloc(pta: PseudoTa, call: PtaCall) -> int:
         out.size = len(pools) * _ALLOC.size
         return gp.TEE_ERROR_SHORT_BUFFER
     memory = pta.tee.board.memory.usage(secure=True)
-    ret: int = out.give(b"".join(_rpmb(pta, call.thread) if n == ALLOC_ID_RPMB else _pool(n, memory) for n in pools))
+    ret: int = out.give(b"".join(_pool(n, pta, call.thread, memory) for n in pools))
     if pool.b and ALLOC_ID_TA_RAM in pools:
         memory.reset()
     return ret
 
 
-def _pool(number: int, memory: Usage) -> bytes:
+def _pool(number: int, pta: PseudoTa, thread: Thread, memory: Usage) -> bytes:
+    if number == ALLOC_ID_RPMB:
+        return _rpmb(pta, thread)
     figures = [0] * 6
     if number == ALLOC_ID_TA_RAM:
         size = SEC_WINDOW[1] - SEC_WINDOW[0]
         figures = [memory.used, memory.peak, size, memory.failures, memory.biggest_failure, memory.used_at_failure]
+    elif number == ALLOC_ID_HEAP:
+        figures = _objects(pta)
     return _ALLOC.pack(_POOLS[number].encode(), 0, *(min(n, _U32) for n in figures))
+
+
+def _objects(pta: PseudoTa) -> list[int]:
+    """What all TAs' objects take of the heap by a board's measure, and may take; the most ever is not counted."""
+    tas = [ctx.objs for ctx in list(pta.tee.manager.contexts) if isinstance(ctx, UserTaCtx)]
+    used = sum(o.heap for objs in tas for o in list(objs.values()))
+    return [used, used, OBJECTS_HEAP * len(tas), 0, 0, 0]
 
 
 def _rpmb(pta: PseudoTa, thread: Thread) -> bytes:

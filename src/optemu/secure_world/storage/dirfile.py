@@ -47,7 +47,7 @@ class Dirfile:
         """None where one is free."""
         self._by_name: dict[tuple[bytes, bytes], int] = {}
         self._by_number: dict[int, int | None] = {}
-        """Which entry a file belongs to; None: to none yet."""
+        """Which entry a file belongs to; None: to none yet, or no more."""
         self._lowest = 0
         """No file number below is free."""
 
@@ -76,8 +76,10 @@ class Dirfile:
 
     def _set(self, idx: int, entry: Entry | None) -> None:
         old = self.entries[idx]
-        if old is not None and self._by_name.get(old[:2]) == idx:
-            del self._by_name[old[:2]]
+        if old is not None:
+            self._by_number[old.file_number] = None
+            if self._by_name.get(old[:2]) == idx:
+                del self._by_name[old[:2]]
         self.entries[idx] = entry
         if entry is not None:
             self._by_name.setdefault(entry[:2], idx)
@@ -137,6 +139,10 @@ class Dirfile:
             self._lowest += 1
         self._by_number[self._lowest] = None
         return self._lowest
+
+    def hold(self, number: int) -> None:
+        """File ``number`` is not free, whether it belongs to an object or not."""
+        self._by_number.setdefault(number, None)
 
     def release(self, number: int) -> None:
         """Nothing is in file ``number`` any more (clear_file)."""

@@ -292,8 +292,9 @@ class Htree:
             try:
                 blocks.append(decrypt(node.iv, crypt + node.tag, enc_fek + node.iv))
             except InvalidTag:
-                what = f"only {len(crypt)} of its {size} bytes can be read" if len(crypt) < size else "damaged"
-                raise corrupt(self.name, f"block {first + len(blocks)}: {what}") from None
+                short = f"has only {len(crypt)} of its {size} bytes"
+                what = short if len(crypt) < size else "is damaged"
+                raise corrupt(self.name, f"block {first + len(blocks)} {what}") from None
         return blocks
 
     def write_block(self, files: Files, num: int, block: bytes) -> None:

@@ -8,6 +8,7 @@ One call at a time: whoever calls sees to that (ree_fs_mutex).
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
@@ -49,8 +50,8 @@ class ReeFs(FileOperations):
         self._dirh: Dirfile | None = None
         """Kept when its file is closed: if that is still the same, it need not be read again."""
         self._dirh_open = False
-        self._handles = 0
-        """How many objects are open. Without any, the database's file is closed."""
+        self._open_numbers: Counter[int] = Counter()
+        """How many handles there are of each file. Without any, the database's file is closed."""
 
     # --- the database -------------------------------------------------------------------------------------
 
@@ -64,6 +65,8 @@ class ReeFs(FileOperations):
         if self._dirh is None or not self._dirh_open:
             self._dirh = self._open_dirh(ree, create)
             self._dirh_open = True
+            for number in self._open_numbers:
+                self._dirh.hold(number)
             if self._tidy:
                 self._tidy = False
                 self._remove_orphans(ree.files, self._dirh)
@@ -73,7 +76,7 @@ class ReeFs(FileOperations):
         finally:
             if dirh.changed:
                 self._dirh = None
-            if dirh.changed or not self._handles:
+            if dirh.changed or not self._open_numbers:
                 self._dirh_open = False
                 _close(ree.files, dirh.tree.fd)
 
@@ -159,13 +162,19 @@ class ReeFs(FileOperations):
             except Exception:
                 _close(ree.files, fd)
                 raise
-            self._handles += 1
+            self._open_numbers[name.number] += 1
         return tree.length, ReeFile(fd, name, tree)
 
     def _committed(self, files: Files, dirh: Dirfile, fh: ReeFile) -> Htree:
-        """The object as it is now. Upstream's handles do not see, and undo, what another has written since."""
+        """The object as it is now. Upstream's handles do not see, and undo, what another has written since.
+
+        Of an object that is gone: what it was last, as long as that can be had; else TEE_ERROR_ITEM_NOT_FOUND.
+        """
         tree, number = fh.tree, fh.name.number
-        if tree is not None and (not dirh.has(number) or tree.root_hash == dirh.entry(dirh.index(number)).hash):
+        if tree is not None and not dirh.has(number) and tree.reopen(files, fh.fd):
+            return tree
+        entry = dirh.entry(dirh.index(number))
+        if tree is not None and tree.root_hash == entry.hash:
             return tree
         return self._open_tree(files, fh.fd, fh.name, dirh)
 
@@ -182,7 +191,7 @@ class ReeFs(FileOperations):
                 # The file stays: the database may name it by now.
                 _close(ree.files, fh.fd)
                 raise
-            self._handles += 1
+            self._open_numbers[name.number] += 1
         return fh
 
     def _create_file(self, files: Files, dirh: Dirfile, name: FileName, data: bytes) -> ReeFile:
@@ -211,16 +220,29 @@ class ReeFs(FileOperations):
         dirh.rename(ree.files, idx, entry)
         self._commit(ree, dirh)
         if old is not None:
-            _remove(ree.files, old.file_number)
-            dirh.release(old.file_number)
+            self._gone(ree.files, dirh, old.file_number)
+
+    def _gone(self, files: Files, dirh: Dirfile, number: int) -> None:
+        """No object is in file ``number`` any more. Who has it open keeps its number: it names no other file yet.
+
+        Upstream frees the number at once, and a write through the old handle then changes another object's entry.
+        """
+        _remove(files, number)
+        if number not in self._open_numbers:
+            dirh.release(number)
 
     def close(self, ree: Ree, fh: FileHandle) -> None:
         assert isinstance(fh, ReeFile)
-        self._handles -= 1
+        number, dirh = fh.name.number, self._dirh
+        self._open_numbers[number] -= 1
+        if not self._open_numbers[number]:
+            del self._open_numbers[number]
+            if dirh is not None and not dirh.has(number):
+                dirh.release(number)
         _close(ree.files, fh.fd)
-        if not self._handles and self._dirh_open and self._dirh is not None:
+        if not self._open_numbers and self._dirh_open and dirh is not None:
             self._dirh_open = False
-            _close(ree.files, self._dirh.tree.fd)
+            _close(ree.files, dirh.tree.fd)
 
     def read(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> bytes:
         assert isinstance(fh, ReeFile)
@@ -248,8 +270,8 @@ class ReeFs(FileOperations):
         assert isinstance(fh, ReeFile)
         with self._dirfile(ree) as dirh:
             tree = self._committed(ree.files, dirh, fh)
-            fh.tree = None
             idx = dirh.index(fh.name.number)
+            fh.tree = None
             yield tree
             tree.sync_to_storage(ree.files)
             if tree.root_hash != dirh.entry(idx).hash:
@@ -271,8 +293,7 @@ class ReeFs(FileOperations):
             dirh.rename(ree.files, idx, dirh.entry(idx)._replace(obj_id=new_id))
             self._commit(ree, dirh)
             if gone is not None:
-                _remove(ree.files, gone.file_number)
-                dirh.release(gone.file_number)
+                self._gone(ree.files, dirh, gone.file_number)
 
     def remove(self, ree: Ree, po: Pobj) -> None:
         with self._dirfile(ree) as dirh:
@@ -280,8 +301,7 @@ class ReeFs(FileOperations):
             number = dirh.entry(idx).file_number
             dirh.remove(ree.files, idx)
             self._commit(ree, dirh)
-            _remove(ree.files, number)
-            dirh.release(number)
+            self._gone(ree.files, dirh, number)
 
     def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
         try:

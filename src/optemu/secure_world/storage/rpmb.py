@@ -107,7 +107,12 @@ class Rpmb:
                 raise
             return self._legacy_init(frames)
         for _ in range(_MAX_DEVICES):
-            info = frames.probe_next()
+            try:
+                info = frames.probe_next()
+            except TeeError as error:
+                if error.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
+                    raise
+                break
             try:
                 device = self._device_of(info, kernel=True)
                 self._wr_cnt = self._read_wr_cnt(frames, device)
@@ -115,6 +120,7 @@ class Rpmb:
                 log.info("RPMB: not this device: %s", error)
                 continue
             return device
+        log.error("RPMB: no device has this board's key; [tee] rpmb_write_key = true gives it to one that has none")
         raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "no RPMB device has this board's key")
 
     def _legacy_init(self, frames: RpmbFrames) -> _Device:

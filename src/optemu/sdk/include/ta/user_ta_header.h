@@ -48,6 +48,30 @@ extern const struct ta_head ta_head;
 extern const struct user_ta_property ta_props[];
 extern const size_t ta_num_props;
 
+/* Function tracing (ftrace = true in optemu-build.toml); the loader looks for __ftrace_info. */
+#define FTRACE_RETFUNC_DEPTH 50
+
+struct ftrace_buf {
+	uint64_t ret_func_ptr;
+	uint64_t ret_stack[FTRACE_RETFUNC_DEPTH]; /* where the functions being executed return to */
+	uint32_t ret_idx;
+	uint32_t lr_idx;
+	uint64_t begin_time[FTRACE_RETFUNC_DEPTH];
+	uint64_t suspend_time;
+	uint32_t curr_idx; /* of the next event in the ring */
+	uint32_t max_size; /* of the ring; 0 when nobody will read it */
+	uint32_t head_off;
+	uint32_t buf_off; /* where the ring begins */
+	uint32_t dump_id;
+	bool syscall_trace_enabled;
+	bool syscall_trace_suspended;
+	bool overflow; /* the ring is full of events, the oldest one at curr_idx */
+};
+
+extern struct ftrace_buf __ftrace_buf_start;
+unsigned long ftrace_return(void);
+void __ftrace_return(void);
+
 /* The call being served; TEE_CheckMemoryAccessRights() looks at its memrefs. */
 extern uint32_t ta_param_types;
 extern TEE_Param ta_params[TEE_NUM_PARAMS];
