@@ -162,8 +162,8 @@ class Store:
             self._copy.cleanup()
         self.files.end()
 
-    def has_a_root_of_no_use(self) -> bool:
-        """Is the root in RPMB, and would no longer be that of the files when they change?"""
+    def ignores_root(self) -> bool:
+        """Is the root in RPMB, where this configuration does not look? It would no longer be that of changed files."""
         if self._root is not None or self._device is None:
             return False
         try:
@@ -287,7 +287,7 @@ def open_store(config: Config, change: bool = False) -> Iterator[Store]:
             raise ConfigError(f"{config.state}: there is no trusted storage in it (no tee, no dirf.db)")
         store = Store(directory, config, change, rpmb)
         try:
-            if change and store.has_a_root_of_no_use():
+            if change and store.ignores_root():
                 raise ConfigError("the root of this store is in RPMB; say so: [tee] ree_fs_integrity_rpmb = true")
             yield store
         finally:
