@@ -228,11 +228,11 @@ def test_the_storage_verbs_know_what_is_the_cores(
         assert install(m, image(1)) == 0
     nobody = str(UUID(int=0))
     assert main(["storage", "check", "--state", str(board.state)]) == 0
-    assert capsys.readouterr().out == "1 object, 0 damaged\n"
+    assert capsys.readouterr().out == "1 object, 1 installed TA, 0 damaged\n"
     assert main(["storage", "ls", "--state", str(board.state)]) == 0
-    assert capsys.readouterr().out.splitlines()[1].split()[:5] == ["0", nobody, "hex:" + b"ta.db\0".hex(), "core", "96"]
-    name = "hex:" + b"ta.db\0".hex()
-    assert main(["storage", "export", "--state", str(board.state), nobody, name, str(tmp_path / "out")]) == 2
+    listed = capsys.readouterr().out.splitlines()[1]
+    assert listed.split() == ["REE", "0", nobody, "ta.db", "installed", "TAs", "96", "2"]
+    assert main(["storage", "export", "--state", str(board.state), nobody, "ta.db", str(tmp_path / "out")]) == 2
     assert "the core's own" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     (board.store / "7.ta").touch()

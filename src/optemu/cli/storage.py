@@ -117,7 +117,7 @@ def _describe(place: "Place", look: "Callable[[str, bytes, bytes], Stored]") -> 
         stored = look(place.store, place.owner, place.obj_id)
     except TeeError as e:
         return found | {"damaged": str(e)}
-    if stored.database:
+    if stored.cores:
         found["id"] = show_id(place.obj_id.rstrip(b"\0"))
     return found | {"kind": stored.kind, "size": stored.data_size, "version": stored.version}
 
@@ -218,10 +218,16 @@ def _du(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cat(args: argparse.Namespace) -> int:
-    from optemu.cli.store import read_id
+def _named(args: argparse.Namespace) -> tuple[bytes, bytes]:
+    """Owner and identifier of the object that ``ls`` shows so; the core's own end in a zero, which it leaves out."""
+    from optemu.cli.store import CORES, read_id
 
     owner, obj_id = uuid_octets(args.uuid), read_id(args.object)
+    return owner, obj_id + b"\0" if (owner, obj_id + b"\0") in CORES else obj_id
+
+
+def _cat(args: argparse.Namespace) -> int:
+    owner, obj_id = _named(args)
     with _store(args) as store:
         _, data = store.read(store.find(owner, obj_id, args.store), owner, obj_id)
     sys.stdout.flush()
@@ -233,11 +239,11 @@ def _cat(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from optemu.cli.store import read_id
-
-    owner, obj_id = uuid_octets(args.uuid), read_id(args.object)
+    owner, obj_id = _named(args)
     with _store(args) as store:
         stored, data = store.read(store.find(owner, obj_id, args.store), owner, obj_id)
+    if stored.cores:
+        raise ValueError(f"object {args.object} is the core's own: it belongs to its board, and is not moved")
     to: Path = args.to
     to.mkdir(mode=0o700)
     numbers = {name: getattr(stored, name) for name in _NUMBERS}

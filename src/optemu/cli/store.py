@@ -21,6 +21,7 @@ from optemu.normal_world.emmc.access import exchange, split
 from optemu.normal_world.emmc.rpmb_image import size_mult_of
 from optemu.normal_world.state import StateDir
 from optemu.secure_world.crypto.huk_subkey import chip_id_of
+from optemu.secure_world.pta.attestation import ATTESTATION_KEY, AttestationPta
 from optemu.secure_world.storage.dirfile import Dirfile, Entry, file_name
 from optemu.secure_world.storage.htree import Htree
 from optemu.secure_world.storage.key_manager import KeyManager
@@ -39,8 +40,13 @@ _TYPES = {value: name.removeprefix("TEE_TYPE_") for name, value in vars(cryp).it
 _HEX = "hex:"
 REE: Final = "REE"
 RPMB: Final = "RPMB"
-_DATABASES: Final = {TA_DB: "installed TAs", TA_VER_DB: "TA versions", SUBKEY_VER_DB: "subkey versions"}
-"""Objects of no TA, which begin with no head."""
+CORES: Final = {
+    (gp.NIL_UUID, TA_DB): "installed TAs",
+    (gp.NIL_UUID, TA_VER_DB): "TA versions",
+    (gp.NIL_UUID, SUBKEY_VER_DB): "subkey versions",
+    (AttestationPta.uuid, ATTESTATION_KEY): "attestation key",
+}
+"""Objects of the core itself, which begin with no head."""
 
 
 def show_id(obj_id: bytes) -> str:
@@ -72,13 +78,13 @@ class Stored:
     data_size: int
     version: int | None
     """How often it has been committed; RPMB does not count."""
-    database: str = ""
+    cores: str = ""
     """What it is, when it is the core's own."""
 
     @property
     def kind(self) -> str:
-        if self.database:
-            return self.database
+        if self.cores:
+            return self.cores
         name = _TYPES.get(self.object_type, f"0x{self.object_type:08x}")
         return "data" if self.object_type == cryp.TEE_TYPE_DATA else f"{name} {self.object_size}"
 
@@ -230,8 +236,8 @@ class Store:
 
     def _stored(self, fs: FileOperations, fh: FileHandle, owner: bytes, obj_id: bytes, size: int) -> Stored:
         version = fh.tree.counter if isinstance(fh, ReeFile) and fh.tree is not None else None
-        if owner == gp.NIL_UUID and obj_id in _DATABASES:
-            return Stored(0, 0, 0, 0, 0, b"", 0, size, version, _DATABASES[obj_id])
+        if (owner, obj_id) in CORES:
+            return Stored(0, 0, 0, 0, 0, b"", 0, size, version, CORES[owner, obj_id])
         raw = fs.read(self.ree, fh, 0, _HEAD.size)
         attr_size = _HEAD.unpack(raw)[0] if len(raw) == _HEAD.size else size
         offset = _HEAD.size + attr_size

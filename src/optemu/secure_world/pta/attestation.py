@@ -40,6 +40,8 @@ PTA_ATTESTATION_HASH_TA_MEMORY = 2
 PTA_ATTESTATION_HASH_TEE_MEMORY = 3
 CFG_ATTESTATION_PTA_KEY_SIZE = 3072
 """Bits."""
+ATTESTATION_KEY = b"key"
+"""The object's identifier."""
 _ALGORITHM = cryp.TEE_ALG_RSASSA_PKCS1_PSS_MGF1_SHA256
 _HASH_SIZE = _SALT_SIZE = 32
 _U16 = struct.Struct(">H")
@@ -84,7 +86,7 @@ class AttestationPta(PseudoTa):
     def _pobj(self) -> Pobj:
         fops = self.tee.storage.file_ops(TEE_STORAGE_PRIVATE)
         assert fops is not None
-        return Pobj(fops, self.uuid, b"key")
+        return Pobj(fops, self.uuid, ATTESTATION_KEY)
 
     def _load(self, thread: Thread) -> Attrs | None:
         po = self._pobj()
