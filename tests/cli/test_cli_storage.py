@@ -187,7 +187,7 @@ def test_what_is_damaged_as_json(here: Shell) -> None:
     told = json.loads(out)
     assert (status, told["objects"], told["orphans"]) == (1, 4, ["f"])
     assert [(o["file"], o["owner"], o["id"]) for o in told["damaged"]] == [("3", TWO, "broken")]
-    assert "block 2: damaged" in told["damaged"][0]["damaged"]
+    assert "block 2 is damaged" in told["damaged"][0]["damaged"]
 
 
 def test_how_much_there_is(here: Shell) -> None:
