@@ -53,7 +53,8 @@ def _run(arch: str, groups: Iterable[Group], root: Path, calls: Calls, sample: i
     rows = []
     begin = time.monotonic()
     for group in groups:
-        rows.append(run_group(group, root, calls, group.stride * sample or 1))
+        stride = group.stride * sample if group.files else 1
+        rows.append(run_group(group, root, calls, stride or 1))
         print(rows[-1], *_named(rows[-1].wrong), sep="\n    ", flush=True)
     run, agreed, differ = (sum(getattr(row, of) for row in rows) for of in ("run", "agreed", "differ"))
     known = f" and {differ} differ as they must" if differ else ""

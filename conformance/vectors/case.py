@@ -37,8 +37,17 @@ class Calls(Protocol):
     def verify(
         self, algo: int, key_type: int, size: int, attrs: Attrs, digest: bytes, signature: bytes, params: Attrs
     ) -> None: ...
-    def derive(self, algo: int, key_type: int, size: int, attrs: Attrs, params: Attrs, out_size: int) -> bytes:
-        """TEE_DeriveKey; octets of the secret, at most ``out_size`` of them."""
+    def derive(
+        self,
+        algo: int,
+        key_type: int,
+        size: int,
+        attrs: Attrs,
+        params: Attrs,
+        out_size: int,
+        attrs2: Attrs | None = None,
+    ) -> bytes:
+        """TEE_DeriveKey, with a second key if given; the secret, of an object for ``out_size`` octets."""
 
 
 class Wrong(Exception):

@@ -95,7 +95,7 @@ def _macs(source: str) -> Cases:
     return cases
 
 
-# --- SM2, GM/T 0003.5, appendices A and C ---------------------------------------------------------------------------
+# --- SM2, GM/T 0003.5, appendices A to C ---------------------------------------------------------------------------
 
 _X = _h("09f9df311e5421a150dd7d161e4bc5c672179fad1833fc076bb08ff356f35020")
 _Y = _h("ccea490ce26775a52dc6ea718cc1aa600aed05fbf35e084a6632f6072da9ad13")
@@ -104,6 +104,7 @@ _SM2_PAIR: Attrs = {
     **_SM2_PUBLIC,
     cryp.TEE_ATTR_ECC_PRIVATE_VALUE: _h("3945208f7b2144b13f36e38ac6d39f95889393692860b51a42fb81ef4df7c5b8"),
 }
+_DXY = (cryp.TEE_ATTR_ECC_PRIVATE_VALUE, cryp.TEE_ATTR_ECC_PUBLIC_VALUE_X, cryp.TEE_ATTR_ECC_PUBLIC_VALUE_Y)
 _SM2_DIGEST = _h("f0b43e94ba45accaace692ed534382eb17e6ab5a19ce7b31f4486fdfc0d28640")
 _SM2_SIGNATURE = _h(
     "f5a03b0648d2c4630eeac513e1bb81a15944da3827d5b74143ac7eaceee720b3"
@@ -117,9 +118,55 @@ _SM2_SEALED = _h(
 )
 
 
+_SM2_ID = b"1234567812345678"
+_SM2_SHARED = _h("6c89347354de2484c60b4ab1fde4c6e5")
+_SM2_EXCHANGE = {
+    "A": (
+        "81eb26e941bb5af16df116495f90695272ae2cd63d6c4ae1678418be48230029",
+        "160e12897df4edb61dd812feb96748fbd3ccf4ffe26aa6f6db9540af49c94232",
+        "4a7dad08bb9a459531694beb20aa489d6649975e1bfcf8c4741b78b4b223007f",
+    ),
+    "of A, for once": (
+        "d4de15474db74d06491c440d305e012400990f3e390c7e87153c12db2ea60bb3",
+        "64ced1bdbc99d590049b434d0fd73428cf608a5db8fe5ce07f15026940bae40e",
+        "376629c7ab21e7db260922499ddb118f07ce8eaae3e7720afef6a5cc062070c0",
+    ),
+    "B": (
+        "785129917d45a9ea5437a59356b82338eaadda6ceb199088f14ae10defa229b5",
+        "6ae848c57c53c7b1b5fa99eb2286af078ba64c64591b8b566f7357d576f16dfb",
+        "ee489d771621a27b36c5c7992062e9cd09a9264386f3fbea54dff69305621c4d",
+    ),
+    "of B, for once": (
+        "7e07124814b309489125eaed101113164ebf0f3458c5bd88335c1f9d596243d6",
+        "acc27688a6f7b706098bc91ff3ad1bff7dc2802cdb14ccccdb0a90471f9bd707",
+        "2fedac0494b2ffc4d6853876c79b8f301c6573ad0aa50f39fc87181e1a1b46fe",
+    ),
+}
+"""Private value, x and y of each key."""
+
+
 def _sm2(_: Path) -> Iterator[Case]:
     yield Case("signature", _sm2_signature)
     yield Case("ciphertext", _sm2_ciphertext)
+    yield Case("key exchange, initiator", partial(_sm2_exchange, 0, "A", "B"))
+    yield Case("key exchange, responder", partial(_sm2_exchange, 1, "B", "A"))
+
+
+def _sm2_exchange(user: int, own: str, peer: str, calls: Calls) -> None:
+    """The secret begins with the 16 octets: OP-TEE derives as many octets as the object may have bits."""
+    pair, once = ({a: _h(v) for a, v in zip(_DXY, _SM2_EXCHANGE[k], strict=True)} for k in (own, f"of {own}, for once"))
+    (_, x, y), (_, once_x, once_y) = ([_h(v) for v in _SM2_EXCHANGE[k]] for k in (peer, f"of {peer}, for once"))
+    params: Attrs = {
+        cryp.TEE_ATTR_ECC_PUBLIC_VALUE_X: x,
+        cryp.TEE_ATTR_ECC_PUBLIC_VALUE_Y: y,
+        cryp.TEE_ATTR_ECC_EPHEMERAL_PUBLIC_VALUE_X: once_x,
+        cryp.TEE_ATTR_ECC_EPHEMERAL_PUBLIC_VALUE_Y: once_y,
+        cryp.TEE_ATTR_SM2_KEP_USER: user,
+        cryp.TEE_ATTR_SM2_ID_INITIATOR: _SM2_ID,
+        cryp.TEE_ATTR_SM2_ID_RESPONDER: _SM2_ID,
+    }
+    found = calls.derive(cryp.TEE_ALG_SM2_KEP, cryp.TEE_TYPE_SM2_KEP_KEYPAIR, 256, pair, params, 16, once)
+    same(found[:16], _SM2_SHARED)
 
 
 def _sm2_signature(calls: Calls) -> None:

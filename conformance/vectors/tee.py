@@ -174,9 +174,18 @@ class TrustedApplication:
             op = self._operation(algo, cryp.TEE_MODE_VERIFY, (key_type, size, attrs))
             tee.TEE_AsymmetricVerifyDigest(op, digest, signature, _list(params))
 
-    def derive(self, algo: int, key_type: int, size: int, attrs: Attrs, params: Attrs, out_size: int) -> bytes:
+    def derive(
+        self,
+        algo: int,
+        key_type: int,
+        size: int,
+        attrs: Attrs,
+        params: Attrs,
+        out_size: int,
+        attrs2: Attrs | None = None,
+    ) -> bytes:
         with self._calls() as tee:
-            op = self._operation(algo, cryp.TEE_MODE_DERIVE, (key_type, size, attrs))
+            op = self._operation(algo, cryp.TEE_MODE_DERIVE, *((key_type, size, a) for a in (attrs, attrs2) if a))
             secret = tee.TEE_AllocateTransientObject(cryp.TEE_TYPE_GENERIC_SECRET, 8 * out_size)
             tee.TEE_DeriveKey(op, _list(params), secret)
             found = tee.TEE_GetObjectBufferAttribute(secret, cryp.TEE_ATTR_SECRET_VALUE)

@@ -24,6 +24,7 @@ from tas.constants import (  # noqa: E402
     CRYPT_UUID,
     PROBE_ARM_UUID,
     PROBE_UUID,
+    SOCK_ARM_UUID,
     TRACED_ARM_UUID,
 )
 
@@ -33,9 +34,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with every TA, and the client of hello_world."""
     out = tmp_path_factory.mktemp("tas")
     sdk.build(HELLO, sdk.Options(out=out, libc=sdk.default_libc()))
-    for project in ("probe", "quiet", "relay", "single", "guard", "crypt", "arith", "traced"):
+    for project in ("probe", "quiet", "relay", "single", "guard", "crypt", "arith", "traced", "sock"):
         sdk.build(TAS / project, sdk.Options(out=out, host=False))
-    arm = {"probe": PROBE_ARM_UUID, "crypt": CRYPT_ARM_UUID, "arith": ARITH_ARM_UUID, "traced": TRACED_ARM_UUID}
+    arm = {
+        "probe": PROBE_ARM_UUID,
+        "crypt": CRYPT_ARM_UUID,
+        "arith": ARITH_ARM_UUID,
+        "traced": TRACED_ARM_UUID,
+        "sock": SOCK_ARM_UUID,
+    }
     for project, uuid in arm.items():
         sdk.build(TAS / project, sdk.Options(out=out / "arm", host=False, target=ARM))
         (out / "arm" / f"{uuid}.ta").rename(out / f"{uuid}.ta")

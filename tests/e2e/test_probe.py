@@ -86,6 +86,21 @@ def test_access_rights(probe: Session, at: str, flags: int, allowed: bool) -> No
     assert result.a == (0 if allowed else 0xFFFF0001)
 
 
+@pytest.mark.parametrize("at", ["STACK", "HEAP", "BSS"])
+def test_a_function_writes_into_what_is_the_tas(probe: Session, at: str) -> None:
+    result = Value.output()
+    probe.invoke(command("OUT_POINTER"), Value.input(3, PROBE["PROBE_AT_" + at]), result, TempMemref.input(None))
+    assert result.a == 0
+
+
+@pytest.mark.parametrize("at", ["RODATA", "CODE", "FREED_HEAP", "NULL", "WRAP", "PARAM"])
+def test_a_function_that_is_to_write_elsewhere_panics(probe: Session, at: str) -> None:
+    place = Value.input(2, PROBE["PROBE_AT_" + at])
+    with pytest.raises(TeecError) as caught:
+        probe.invoke(command("OUT_POINTER"), place, Value.output(), TempMemref.inout(bytearray(64)))
+    assert caught.value.code == 0xFFFF3024
+
+
 def test_random_is_random_and_repeatable_with_a_seed(built: object) -> None:
     from optemu.board.config import Config
 

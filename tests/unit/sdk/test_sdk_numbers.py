@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from optemu.abi import cryp, gp, obj, syscalls
+from optemu.abi import cryp, gp, isocket, obj, syscalls
 from optemu.sdk.toolchain import SDK
 
 HEADERS = ("tee_api_defines.h", "tee_api_defines_extensions.h")
@@ -55,6 +55,15 @@ def test_headers_and_abi_agree(module: ModuleType) -> None:
     extra = in_c.keys() - in_python.keys()
     assert all(re.match(r"TEE_(ALG_EC(DSA|DH)_P\d+|OPERATION_STATE_\w+)$", n) for n in extra), extra
     assert {n: in_c[n] for n in in_python} == in_python
+
+
+def test_sockets() -> None:
+    names = ("tee_isocket.h", "tee_tcpsocket.h", "tee_udpsocket.h")
+    text = "".join((SDK / "include" / "ta" / name).read_text() for name in names)
+    in_c = dict(re.findall(r"(TEE_(?:ISOCKET|TCP|UDP|IP)_\w+) (?:= )?(0x[0-9A-Fa-f]+|\d+)", text))
+    in_python = {n: v for n, v in vars(isocket).items() if n.startswith("TEE_")}
+    assert in_python
+    assert {n: int(in_c[n], 0) for n in in_python} == in_python
 
 
 def test_system_calls() -> None:

@@ -3,29 +3,7 @@
 
 #include "ftrace.h"
 
-#define SCALE_BITS 8
 #define NS_PER_S 1000000000
-
-/* Nanoseconds in a tick of the counter, times 2 to the SCALE_BITS. Arm32 has no division here. */
-static uint64_t ns_per_tick(void)
-{
-	static uint64_t quotient;
-	uint64_t rest = (uint64_t)NS_PER_S << SCALE_BITS;
-	uint64_t freq = counter_frequency();
-	int shift = 0;
-
-	if (quotient || !freq)
-		return quotient;
-	while (freq << (shift + 1) <= rest)
-		shift++;
-	for (; shift >= 0; shift--) {
-		if (freq << shift <= rest) {
-			rest -= freq << shift;
-			quotient |= 1ULL << shift;
-		}
-	}
-	return quotient;
-}
 
 static void add_event(struct ftrace_buf *fbuf, uint32_t depth, uint64_t value)
 {
@@ -57,10 +35,12 @@ unsigned long ftrace_return(void)
 {
 	struct ftrace_buf *fbuf = &__ftrace_buf_start;
 	uint64_t now = counter();
+	uint64_t ns = 0;
 
 	if (!fbuf->ret_idx || fbuf->ret_idx > FTRACE_RETFUNC_DEPTH)
 		return 0;
 	fbuf->ret_idx--;
-	add_event(fbuf, 0, ((now - fbuf->begin_time[fbuf->ret_idx]) * ns_per_tick()) >> SCALE_BITS & (1ULL << 56) - 1);
+	ns = (now - fbuf->begin_time[fbuf->ret_idx]) * NS_PER_S / counter_frequency();
+	add_event(fbuf, 0, ns & ((1ULL << 56) - 1));
 	return fbuf->ret_stack[fbuf->ret_idx];
 }

@@ -97,6 +97,10 @@ class AttestationPta(PseudoTa):
                 raise
             try:
                 raw = po.fops.read(ree, fh, 0, size)
+            except TeeError as e:
+                if e.code == gp.TEE_ERROR_CORRUPT_OBJECT:
+                    po.fops.remove(ree, po)  # as upstream: the next call makes a new one
+                raise
             finally:
                 po.fops.close(ree, fh)
         return _deserialize(raw)
@@ -152,14 +156,18 @@ def _get_pubkey(pta: AttestationPta, call: PtaCall) -> int:
     return given
 
 
-def _signed(pta: AttestationPta, call: PtaCall, nonce: PtaMemref, out: PtaMemref, measure: Callable[[], bytes]) -> int:
-    """What ``measure`` gives and its signature into ``out``, once it is clear that they fit."""
+def _nonce(nonce: PtaMemref, out: PtaMemref) -> bytes:
+    """What the caller wants to see signed; TEE_ERROR_BAD_PARAMETERS without it."""
     salt = nonce.read()
     if not salt or (out.buffer is None and out.size):
-        return gp.TEE_ERROR_BAD_PARAMETERS
-    needed = _HASH_SIZE + len(pta.octets(call.thread, cryp.TEE_ATTR_RSA_MODULUS))
-    if out.size < needed:
-        out.size = needed
+        raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS)
+    return salt
+
+
+def _signed(pta: AttestationPta, call: PtaCall, salt: bytes, out: PtaMemref, measure: Callable[[], bytes]) -> int:
+    """What ``measure`` gives and its signature into ``out``, once it is clear that they fit."""
+    room, out.size = out.size, _HASH_SIZE + len(pta.octets(call.thread, cryp.TEE_ATTR_RSA_MODULUS))
+    if room < out.size:
         return gp.TEE_ERROR_SHORT_BUFFER
     return out.give(pta.sign(call.thread, salt, measure()))
 
@@ -176,13 +184,16 @@ def _get_ta_shdr_digest(pta: AttestationPta, call: PtaCall) -> int:
             raise TeeError(gp.TEE_ERROR_SHORT_BUFFER, f"the image is signed over a digest of {len(tag)} octets")
         return tag.ljust(_HASH_SIZE, b"\0")
 
-    return _signed(pta, call, call.params[1], call.params[2], digest)
+    out = call.params[2]
+    return _signed(pta, call, _nonce(call.params[1], out), out, digest)
 
 
 def _hash_ta_memory(pta: AttestationPta, call: PtaCall) -> int:
     """[in] memref: nonce. [out] memref: the hash of what the calling TA cannot change of its memory, signed."""
+    nonce, out = call.params[:2]
+    salt = _nonce(nonce, out)
     space = calling_user_ta(call.thread, pta.name).space
-    return _signed(pta, call, call.params[0], call.params[1], lambda: _hash_regions(space))
+    return _signed(pta, call, salt, out, lambda: _hash_regions(space))
 
 
 def _hash_regions(space: AddressSpace) -> bytes:
@@ -197,7 +208,8 @@ def _hash_regions(space: AddressSpace) -> bytes:
 
 def _hash_tee_memory(pta: AttestationPta, call: PtaCall) -> int:
     """[in] memref: nonce. [out] memref: the hash of the core's code, signed."""
-    return _signed(pta, call, call.params[0], call.params[1], core_code)
+    nonce, out = call.params[:2]
+    return _signed(pta, call, _nonce(nonce, out), out, core_code)
 
 
 AttestationPta.commands = (

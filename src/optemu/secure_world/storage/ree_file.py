@@ -36,8 +36,10 @@ def read_data(files: Files, tree: Htree, pos: int, size: int) -> bytes:
         return b""
     first = pos // block_size
     count = (end - 1) // block_size - first + 1
-    data = b"".join(tree.read_blocks(files, first, count))
-    return data[pos - first * block_size : end - first * block_size]
+    blocks = tree.read_blocks(files, first, count)
+    blocks[-1] = blocks[-1][: end - (first + count - 1) * block_size]
+    blocks[0] = blocks[0][pos - first * block_size :]
+    return b"".join(blocks)
 
 
 def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:

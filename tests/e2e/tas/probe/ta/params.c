@@ -88,12 +88,12 @@ static TEE_Result set_size(uint32_t types, TEE_Param params[4])
 	return params[0].value.b;
 }
 
-static TEE_Result check_access(uint32_t types, TEE_Param params[4])
+static TEE_Result check_access(uint32_t cmd, uint32_t types, TEE_Param params[4])
 {
-	static const char rodata[16] = "read only";
-	static char bss[16];
+	static const char rodata[32] = "read only";
+	static char bss[32];
 	uint32_t flags = params[0].value.a;
-	char stack[16];
+	char stack[32];
 	void *p = NULL;
 	size_t size = sizeof(stack);
 
@@ -131,6 +131,8 @@ static TEE_Result check_access(uint32_t types, TEE_Param params[4])
 	default:
 		break;
 	}
+	if (cmd == PROBE_CMD_OUT_POINTER)
+		TEE_InitValueAttribute(p, TEE_ATTR_ECC_CURVE, 0, 0);
 	params[1].value.a = TEE_CheckMemoryAccessRights(flags, p, size);
 	if (params[0].value.b == PROBE_AT_HEAP)
 		free(p);
@@ -212,7 +214,8 @@ TEE_Result probe_params(uint32_t cmd, uint32_t types, TEE_Param params[4])
 								params[1].memref.size);
 		return TEE_SUCCESS;
 	case PROBE_CMD_CHECK_ACCESS:
-		return check_access(types, params);
+	case PROBE_CMD_OUT_POINTER:
+		return check_access(cmd, types, params);
 	case PROBE_CMD_ALLOC:
 		return alloc(types, params);
 	case PROBE_CMD_STATE:

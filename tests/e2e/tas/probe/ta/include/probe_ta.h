@@ -76,6 +76,8 @@
 #define PROBE_CMD_LOOP_CANCELLABLE 24
 /* p0 value_inout {access flags} -> {result of TEE_CheckMemoryAccessRights}, p1 the memref. */
 #define PROBE_CMD_CHECK_SHOWN 25
+/* As PROBE_CMD_CHECK_ACCESS; before, a function of the API is told to write there, and panics where it may not. */
+#define PROBE_CMD_OUT_POINTER 26
 
 /* The rest does not come back, or does damage first. */
 /* p0 {a panic code}. */
