@@ -19,9 +19,7 @@ from optemu.secure_world.core.abort import report_abort, report_panic
 from optemu.secure_world.core.ftrace import FtraceBuf
 from optemu.secure_world.core.param import Memref, TaParams, Value
 from optemu.secure_world.core.session import Session, SessionList, TaCtx
-from optemu.secure_world.core.ta_image import (
-    TaInstance,
-)
+from optemu.secure_world.core.ta_image import TaInstance
 from optemu.secure_world.core.tee_cryp_state import CRYP_STATES_MAX, TeeCrypState
 from optemu.secure_world.core.tee_obj import Handles, TeeObjs, tee_obj_close_all
 from optemu.secure_world.core.thread import Thread

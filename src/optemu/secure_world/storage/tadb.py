@@ -113,11 +113,9 @@ class TaDb:
         new = _Entry(uuid, version, 0, len(payload), number, iv, encryptor.tag, key)
         try:
             _write_file(ree, new.file, sealed)
-            index = next((n for n, entry in enumerate(entries) if entry and entry.uuid == uuid), None)
-            old = entries[index] if index is not None else None
-            if index is None:
-                index = next((n for n, entry in enumerate(entries) if entry is None), len(entries))
-            self._write(ree, index, new)
+            old = self._find(ree, uuid)
+            # In its place, else in a free one, else behind the last.
+            self._write(ree, entries.index(old) if old in entries else len(entries), new)
         except TeeError:
             _remove_file(ree, new.file)
             raise
@@ -126,12 +124,11 @@ class TaDb:
 
     def delete(self, ree: Ree, uuid: bytes) -> None:
         """tee_tadb_ta_delete; TEE_ERROR_ITEM_NOT_FOUND."""
-        for index, entry in enumerate(self._load(ree)):
-            if entry is not None and entry.uuid == uuid:
-                self._write(ree, index, None)
-                _remove_file(ree, entry.file)
-                return
-        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(uuid)} is not installed in secure storage")
+        entry = self._find(ree, uuid)
+        if entry is None:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(uuid)} is not installed in secure storage")
+        self._write(ree, self._load(ree).index(entry), None)
+        _remove_file(ree, entry.file)
 
     # --- the object -----------------------------------------------------------------------------------------
 
