@@ -36,12 +36,13 @@ fuzz: COUNT ?= 1000000
 fuzz: $(STAMP)
 	PYTHONPATH=tests:tests/e2e $(BIN)/python -m campaigns --count $(COUNT)
 
-# Trusted storage with the power, or the disk, going at any moment: a hundred thousand moments by default, and two
-# thousand in which the process that works on it is killed.
+# Trusted storage with the power, or the disk, going at any moment: a hundred thousand moments by default; the process
+# that works on it killed before and after every file operation, and in two thousand longer runs.
 crash: COUNT ?= 100000
 crash: KILLS ?= 2000
 crash: $(STAMP)
 	PYTHONPATH=tests/unit/storage $(BIN)/python -m crash_points --count $(COUNT)
+	PYTHONPATH=tests/e2e $(BIN)/python -m storage_stops
 	PYTHONPATH=tests/e2e $(BIN)/python -m storage_kills --count $(KILLS)
 
 # Debian keeps venv in a package of its own: say so rather than fail with pip's words.

@@ -37,6 +37,7 @@ from optemu.abi.obj import (
 )
 from optemu.board.config import Config
 from optemu.machine import Machine
+from optemu.normal_world import state as state_dir
 from optemu.normal_world.emmc import rpmb_image
 from optemu.normal_world.supplicant import ree_fs, unsynced
 
@@ -47,6 +48,8 @@ SIZES = (0, 1, 100, 4096, 4097, 9000)
 FAULTS = ("kill", "torn", "power cut", "power cut, some")
 """The process ends before the call; in the middle, when it is a write; and nothing that was not synced is on the disk,
 or some of it."""
+MODULES = (state_dir, ree_fs, unsynced, rpmb_image)
+"""Those that work on the host's files."""
 POINTS = 12
 """Of each workload."""
 
@@ -246,6 +249,11 @@ class Killed(Exception):
 
 def in_a_child(run: Callable[[int], None]) -> tuple[bool, bytes]:
     """(was it killed, what it wrote to the descriptor that ``run`` got). Killed when it failed."""
+    return ended(*forked(run))
+
+
+def forked(run: Callable[[int], None]) -> tuple[int, int]:
+    """(process, descriptor of what it will write), for ``ended``."""
     out, into = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
@@ -260,6 +268,10 @@ def in_a_child(run: Callable[[int], None]) -> tuple[bool, bytes]:
         finally:
             os._exit(status)
     os.close(into)
+    return pid, out
+
+
+def ended(pid: int, out: int) -> tuple[bool, bytes]:
     with os.fdopen(out, "rb") as f:
         said = f.read()
     _, status = os.waitpid(pid, 0)
@@ -305,7 +317,7 @@ class Kills:
             aside = state.with_name("aside")
             aside.mkdir()
             host = Host(fault, at, aside)
-            for module in (ree_fs, unsynced, rpmb_image):
+            for module in MODULES:
                 module.os = host
             with ta(kind.config(state, seed), self._tas) as tee:
                 for step, _ in workload(seed):

@@ -46,8 +46,27 @@ class StateDir:
         self.close()
 
 
+def make_directory(path: Path, sync: bool = True) -> None:
+    """``path``, and what of the way to it is not there; with ``sync``, on the disk as well. OSError."""
+    if not path.parent.exists():
+        make_directory(path.parent, sync)
+    new = not path.exists()
+    path.mkdir(mode=0o700, exist_ok=True)
+    if new and sync:
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """The names in it are on the disk. OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _lock(path: Path) -> int:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path)
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     with contextlib.ExitStack() as on_failure:
         on_failure.callback(os.close, fd)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from optemu.abi import rpmb as abi
+from optemu.normal_world.state import make_directory, sync_directory
 
 _MAGIC: Final = b"optemu RPMB 1\n\0\0"
 # Magic, rpmb_size_mult; the rest of the first page is zeros.
@@ -128,6 +129,8 @@ def _record(number: int, counter: int, key: bytes | None, block: int, data: Sequ
 
 def _open(path: Path, size_mult: int) -> int:
     """A descriptor of the file, made if need be; nobody else has one."""
+    for unfinished in path.parent.glob(f".{path.name}.*.new"):
+        unfinished.unlink(missing_ok=True)
     if not path.exists():
         _create(path, size_mult)
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -140,8 +143,8 @@ def _open(path: Path, size_mult: int) -> int:
 
 
 def _create(path: Path, size_mult: int) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f"{path.name}.{os.getpid()}")
+    make_directory(path.parent)
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
     fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         _write(fd, _HEAD.pack(_MAGIC, size_mult).ljust(_PAGE, b"\0"), 0)
@@ -154,15 +157,7 @@ def _create(path: Path, size_mult: int) -> None:
     finally:
         os.unlink(new)
         os.close(fd)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_directory(path.parent)
 
 
 def _read(fd: int, size: int, at: int) -> bytes:

@@ -20,6 +20,7 @@ from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.abi import tee_ioctl as ioc
 from optemu.errors import TeeError
+from optemu.normal_world.state import make_directory
 from optemu.normal_world.supplicant.params import Param, bad_parameters, expect, value
 from optemu.normal_world.supplicant.shm import SharedMemory
 from optemu.normal_world.supplicant.unsynced import Unsynced
@@ -120,8 +121,7 @@ class ReeFs:
             if self._root_fd >= 0:
                 return
             try:
-                self.root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self.root.mkdir(mode=0o700, exist_ok=True)
+                make_directory(self.root, self._unsynced is not None)
                 self._root_fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             except OSError as error:
                 message = f"cannot use {self.root} for secure storage: {error.strerror}; name another with --state"
