@@ -85,9 +85,9 @@ class MemoryFs(FileOperations):
             fh.octets.extend(bytes(max(pos - len(fh.octets), 0)))
             fh.octets[pos : pos + len(data)] = data
 
-    def rename(self, ree: Any, old: Pobj, new_id: bytes, overwrite: bool) -> None:
+    def rename(self, ree: Any, old: Pobj, new_id: bytes) -> None:
         self._enter(ree, "rename")
-        if not overwrite and (old.uuid, new_id) in self.files:
+        if (old.uuid, new_id) in self.files:
             raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT)
         self.files[old.uuid, new_id] = self._file(old)
         del self.files[old.uuid, old.obj_id]

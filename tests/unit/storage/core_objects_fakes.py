@@ -53,7 +53,7 @@ class DictFs(FileOperations):
         content.extend(bytes(max(0, pos - len(content))))
         content[pos : pos + len(data)] = data
 
-    def rename(self, ree: Ree, old: Pobj, new_id: bytes, overwrite: bool) -> None:
+    def rename(self, ree: Ree, old: Pobj, new_id: bytes) -> None:
         raise NotImplementedError
 
     def remove(self, ree: Ree, po: Pobj) -> None:

@@ -122,8 +122,8 @@ class Store:
     def truncate(self, fh: FileHandle, size: int) -> None:
         self.fs.truncate(self.ree, fh, size)
 
-    def rename(self, old: bytes, new: bytes, overwrite: bool = False, uuid: bytes = TA) -> None:
-        self.fs.rename(self.ree, self.pobj(old, uuid), new, overwrite)
+    def rename(self, old: bytes, new: bytes, uuid: bytes = TA) -> None:
+        self.fs.rename(self.ree, self.pobj(old, uuid), new)
 
     def remove(self, obj_id: bytes = OBJECT, uuid: bytes = TA) -> None:
         self.fs.remove(self.ree, self.pobj(obj_id, uuid))

@@ -279,21 +279,13 @@ class ReeFs(FileOperations):
                 self._commit(ree, dirh)
             fh.tree = tree
 
-    def rename(self, ree: Ree, old: Pobj, new_id: bytes, overwrite: bool) -> None:
+    def rename(self, ree: Ree, old: Pobj, new_id: bytes) -> None:
         with self._dirfile(ree) as dirh:
-            replaced = dirh.find(old.uuid, new_id)
-            if replaced is not None and not overwrite:
+            if dirh.find(old.uuid, new_id) is not None:
                 raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"there is an object {new_id!r} already")
             idx = _find(dirh, old.uuid, old.obj_id)
-            if replaced == idx:
-                return
-            gone = None if replaced is None else dirh.entry(replaced)
-            if replaced is not None:
-                dirh.remove(ree.files, replaced)
             dirh.rename(ree.files, idx, dirh.entry(idx)._replace(obj_id=new_id))
             self._commit(ree, dirh)
-            if gone is not None:
-                self._gone(ree.files, dirh, gone.file_number)
 
     def remove(self, ree: Ree, po: Pobj) -> None:
         with self._dirfile(ree) as dirh:

@@ -89,15 +89,13 @@ class RpmbFs(FileOperations):
             return
         self._move(frames, fh, entry, size, entry.data_size, b"", gp.TEE_ERROR_OUT_OF_MEMORY)
 
-    def rename(self, ree: Ree, old: Pobj, new_id: bytes, overwrite: bool) -> None:
+    def rename(self, ree: Ree, old: Pobj, new_id: bytes) -> None:
         frames = ree.rpmb
         entry = self._find(frames, _filename(old.uuid, old.obj_id, old.temporary))
         name = _filename(old.uuid, new_id, False)
-        there = self._fat.find(frames, name)
-        if there is not None and not overwrite:
+        if self._fat.find(frames, name) is not None:
             raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"there is an object {new_id!r} already")
-        if there is None or there.block != entry.block:
-            self._rename(frames, entry, name, there)
+        self._fat.rename(frames, entry, name)
 
     def remove(self, ree: Ree, po: Pobj) -> None:
         frames = ree.rpmb

@@ -112,7 +112,8 @@ class FileOperations(ABC):
         """All of ``data``, in one commit. Behind the end: the gap reads as zeros."""
 
     @abstractmethod
-    def rename(self, ree: Ree, old: Pobj, new_id: bytes, overwrite: bool) -> None: ...
+    def rename(self, ree: Ree, old: Pobj, new_id: bytes) -> None:
+        """TEE_ERROR_ACCESS_CONFLICT when ``new_id`` is there. Upstream could overwrite it, and never does."""
 
     @abstractmethod
     def remove(self, ree: Ree, po: Pobj) -> None: ...

@@ -304,7 +304,7 @@ def syscall_storage_obj_rename(ta: "UserTaCtx", obj: int, object_id: int, object
     reserved = pobjs.get(po.fops, ta.uuid, new_id, abi.TEE_DATA_FLAG_ACCESS_WRITE_META, PobjUsage.RENAME)
     try:
         with ta.tee.storage.ree(ta.thread) as ree:
-            po.fops.rename(ree, po, new_id, overwrite=False)
+            po.fops.rename(ree, po, new_id)
         pobjs.rename(po, reserved)
     finally:
         pobjs.release(reserved)
