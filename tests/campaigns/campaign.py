@@ -11,6 +11,9 @@ from random import Random
 from optemu.machine import Machine
 
 HANG_SECONDS = 1.0
+"""Of work: a machine that is busy with others is not to blame."""
+STUCK_SECONDS = 30.0
+"""Of waiting for something that does not come."""
 CHECK_EVERY = 500
 SECRET = bytes(Random("what only the secure world knows").randbytes(64))
 
@@ -91,7 +94,7 @@ class Watch:
     """Looks at what is under way from a thread of its own."""
 
     def __init__(self, late: Callable[[], None], on_hang: Callable[[int], None]) -> None:
-        self._now = (0, 0.0)
+        self._now = (0, 0.0, 0.0)
         self._over = threading.Event()
         self._late = late
         self._on_hang = on_hang
@@ -99,7 +102,7 @@ class Watch:
         self._thread.start()
 
     def begin(self, number: int) -> None:
-        self._now = (number, time.monotonic())
+        self._now = (number, time.monotonic(), time.process_time())
 
     def end(self) -> None:
         self._over.set()
@@ -107,11 +110,13 @@ class Watch:
 
     def _look(self) -> None:
         while not self._over.wait(HANG_SECONDS / 10):
-            number, since = self._now
-            took = time.monotonic() - since if since else 0.0
-            if took > HANG_SECONDS:
+            number, since, worked_before = self._now
+            if not since:
+                continue
+            took, worked = time.monotonic() - since, time.process_time() - worked_before
+            if worked > HANG_SECONDS or took > STUCK_SECONDS:
                 self._on_hang(number)
-                self._now = (0, 0.0)
+                self._now = (0, 0.0, 0.0)
             elif took > HANG_SECONDS / 4:
                 self._late()
 

@@ -10,6 +10,7 @@ from memory_files import OBJECT, OTHER_TA, TA, MemoryFiles, Store
 
 from optemu.abi import gp
 from optemu.errors import TeeError
+from optemu.secure_world.storage.ree_file import MAX_LENGTH
 
 SIZES = [0, 1, 4095, 4096, 4097, 3 * 4096, 31 * 4096, 31 * 4096 + 1, 70 * 4096 + 5, 200_000]
 
@@ -95,6 +96,18 @@ def test_files_and_names(store: Store):
     assert b"10" not in store.files.content
     assert store.objects()[3] == OBJECT
     assert len(store.files.content[b"dirf.db"]) % 4096 == 0
+
+
+def test_an_object_has_an_end(store: Store):
+    """Far behind it nothing is written, and nothing filled."""
+    fh = store.create(b"data")
+    for call, *args in ((store.write, MAX_LENGTH, b"!"), (store.write, (1 << 32) - 1, b"!"), (store.truncate, 1 << 32)):
+        before = len(store.files.calls)
+        assert result(call, fh, *args) == gp.TEE_ERROR_STORAGE_NO_SPACE
+        assert store.files.calls[before:].count("write") == 0
+    store.write(fh, MAX_LENGTH, b"")
+    store.write(fh, 4, b" and more")
+    assert store.get() == b"data and more"
 
 
 def test_create_over_another(store: Store):

@@ -145,6 +145,21 @@ def test_a_lost_database_is_not_what_upstream_makes_of_it():
     assert set(store.files.content) == {b"dirf.db", b"0"}, "what it named is removed"
 
 
+def test_a_normal_world_that_removes_what_is_not_there():
+    """It has nothing to remove, and says that it did: that ends."""
+
+    class Files(MemoryFiles):
+        removed = 0
+
+        def remove(self, name: bytes) -> None:
+            self.removed += 1
+
+    store = Store(Files())
+    store.put(b"data")
+    assert 100 < store.files.removed < 10_000
+    assert store.get() == b"data"
+
+
 def test_what_is_wrong_is_said(caplog):
     content = bytearray(FILLED[b"1"])
     content[8192:] = bytes(len(content) - 8192)

@@ -1,8 +1,18 @@
 """The octets of a file of the REE file system, over its hash tree. Mirrors the primitives of core/tee/tee_ree_fs.c."""
 
+from typing import Final
+
 from optemu.abi import gp
+from optemu.errors import TeeError
 from optemu.secure_world.storage.htree import Htree
 from optemu.secure_world.storage.tee_fs import FileHandle, Files
+
+
+MAX_LENGTH: Final = (64 << 20) + (64 << 10)
+"""An object's octets: 64 MiB of data, behind head and attributes.
+
+A write far behind the end fills the gap; upstream's heap ends long before, and here a call would take that much longer.
+"""
 
 
 class FileName:
@@ -46,6 +56,7 @@ def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:
     """ree_fs_write_primitive. A gap between the end and ``pos`` is filled with zeros."""
     if not data:
         return
+    _check_length(tree, pos + len(data))
     if pos > tree.length:
         _out_of_place_write(files, tree, tree.length, None, pos - tree.length)
     _out_of_place_write(files, tree, pos, memoryview(data), len(data))
@@ -56,6 +67,7 @@ def truncate_data(files: Files, tree: Htree, size: int) -> int:
 
     Upstream cuts it before: what is committed would be lost if the power went then.
     """
+    _check_length(tree, size)
     if size > tree.length:
         _out_of_place_write(files, tree, tree.length, None, size - tree.length)
     elif size < tree.length:
@@ -63,6 +75,11 @@ def truncate_data(files: Files, tree: Htree, size: int) -> int:
         tree.length = size
     blocks = -(-size // tree.layout.block_size)
     return tree.layout.block(blocks, 1) + tree.layout.block_size
+
+
+def _check_length(tree: Htree, length: int) -> None:
+    if length > max(MAX_LENGTH, tree.length):
+        raise TeeError(gp.TEE_ERROR_STORAGE_NO_SPACE, f"{tree.name}: an object cannot have {length} octets")
 
 
 def _out_of_place_write(files: Files, tree: Htree, pos: int, data: memoryview | None, size: int) -> None:

@@ -26,6 +26,8 @@ from optemu.secure_world.storage.tee_fs import FileHandle, FileOperations, Files
 log = logging.getLogger("optemu.core")
 _GAP: Final = 16
 """So many numbers without a file, and there are no more files that a lost database has left."""
+_MOST_LOST: Final = 4096
+"""So many are removed at most: a normal world that says that each was there is not asked for ever."""
 
 
 class Root(Protocol):
@@ -132,10 +134,11 @@ class ReeFs(FileOperations):
         for number in dirh.unused_numbers():
             _remove(files, number, expected=False)
         # Where there is no entry, there may be the files of a database that was lost.
-        number, missing = len(dirh.entries) + 1, 0 if not dirh.entries else _GAP
-        while missing < _GAP:
+        missing = 0
+        for number in range(1, 0 if dirh.entries else _MOST_LOST):
             missing = 0 if _remove(files, number, expected=False) else missing + 1
-            number += 1
+            if missing == _GAP:
+                break
 
     def _tree(self, fd: int, name: object, uuid: bytes | None) -> Htree:
         return Htree(fd, name, self._keys, self._rng, uuid)

@@ -5,7 +5,7 @@ partition's beginning, files are put as high as they fit.
 """
 
 import logging
-from bisect import insort
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -67,9 +67,12 @@ class Pool:
     def take(self, address: int, size: int) -> None:
         """tee_mm_alloc2: exactly there."""
         begin, end = address // BLOCK_SIZE, (address + size - 1) // BLOCK_SIZE + 1
-        if end > self.blocks or any(begin < other_end and other < end for other, other_end in self._taken):
+        n = bisect(self._taken, (begin, 0))
+        _, free = self._taken[n - 1] if n else (0, 0)
+        limit, _ = self._taken[n] if n < len(self._taken) else (self.blocks, 0)
+        if begin < free or end > limit:
             raise TeeError(gp.TEE_ERROR_OUT_OF_MEMORY, f"RPMB: {size} octets at 0x{address:x} overlap something else")
-        insort(self._taken, (begin, end))
+        self._taken.insert(n, (begin, end))
 
     def alloc(self, size: int) -> int | None:
         """tee_mm_alloc: the address of ``size`` octets, as high as they fit; None when they do not."""
