@@ -184,11 +184,17 @@ def main() -> None:
     p.add_argument("--count", type=int, default=100_000, help="points in all")
     p.add_argument("--seed", type=int, default=int(time.time()), help="of the first workload; another one every time")
     args = p.parse_args()
+    import record_crash_points
     import rpmb_crash_points  # which needs this module
 
     logging.getLogger("optemu").setLevel(logging.CRITICAL)
-    # With RPMB a tenth as many: there are no other faults than the power going.
-    for count, points in ((args.count, crash_points), (args.count // 10, rpmb_crash_points.crash_points)):
+    # Of what has other file operations, or requests, beside it: a tenth as many each.
+    some = args.count // 10
+    for count, points in (
+        (args.count, crash_points),
+        (some, rpmb_crash_points.crash_points),
+        (some, record_crash_points.crash_points),
+    ):
         start = time.monotonic()
         counts = points(count, args.seed)
         kinds = ", ".join(f"{n:,} {fault}" for fault, n in counts.items())

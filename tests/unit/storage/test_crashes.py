@@ -7,12 +7,13 @@ import pytest
 from crash_points import crash_points
 from faults import ERRORS, POWER_CUTS, FaultyFiles, PowerCut
 from memory_files import MemoryFiles, Store
-from rpmb_crash_points import KINDS
+from record_crash_points import crash_points as record_crash_points
+from rpmb_crash_points import KINDS, RPMB_ERRORS
 from rpmb_crash_points import crash_points as rpmb_crash_points
 
 from optemu.abi import gp
 from optemu.errors import TeeError
-from optemu.secure_world.storage import ree_fs, rpmb_fat, rpmb_fs
+from optemu.secure_world.storage import ree_fs, rpmb_fat, rpmb_fs, tadb
 
 
 def test_crash_points():
@@ -26,7 +27,39 @@ def test_crash_points_with_rpmb():
     counts = rpmb_crash_points(2_000)
     print(f"{sum(counts.values())} crash points: {counts}")
     assert sum(counts.values()) >= 2_000
-    assert set(counts) == set(KINDS)
+    assert all(counts.values())
+    assert len(counts) == len(KINDS) * (1 + len(RPMB_ERRORS))
+
+
+def test_crash_points_of_records_of_tas():
+    counts = record_crash_points(2_000)
+    print(f"{sum(counts.values())} crash points: {counts}")
+    assert sum(counts.values()) >= 2_000
+    assert set(counts) == {*POWER_CUTS, *ERRORS}
+    assert all(counts.values())
+
+
+def test_the_test_of_records_notices(monkeypatch):
+    """What was installed before goes before its successor is there; a file goes that an entry names."""
+
+    def removed_first(self, ree, index, entry):
+        if index < len(self._entries):
+            tadb._remove_file(ree, self._entries[index].file)
+        write(self, ree, index, entry)
+
+    def removed_when_it_failed(self, ree, index, entry):
+        try:
+            write(self, ree, index, entry)
+        except TeeError:
+            if entry is not None:
+                tadb._remove_file(ree, entry.file)
+            raise
+
+    write = tadb.TaDb._write
+    for wrong in (removed_first, removed_when_it_failed):
+        monkeypatch.setattr(tadb.TaDb, "_write", wrong)
+        with pytest.raises(AssertionError, match=r"\.ta|not there"):
+            record_crash_points(2_000)
 
 
 def test_the_rpmb_test_notices(monkeypatch):
@@ -40,10 +73,10 @@ def test_the_rpmb_test_notices(monkeypatch):
     with monkeypatch.context() as m:
         m.setattr(rpmb_fs.RpmbFs, "_rename", replaced_first)
         with pytest.raises(AssertionError, match="found"):
-            rpmb_crash_points(2_000)
+            rpmb_crash_points(2_000, errors=False)
     monkeypatch.setattr(rpmb_fat.Fat, "_tidy", lambda self, frames: None)
     with pytest.raises(AssertionError, match=r"found|room is lost"):
-        rpmb_crash_points(2_000)
+        rpmb_crash_points(2_000, errors=False)
 
 
 def test_the_test_notices(monkeypatch):

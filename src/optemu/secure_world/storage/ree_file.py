@@ -7,7 +7,6 @@ from optemu.errors import TeeError
 from optemu.secure_world.storage.htree import Htree
 from optemu.secure_world.storage.tee_fs import FileHandle, Files
 
-
 MAX_LENGTH: Final = (64 << 20) + (64 << 10)
 """An object's octets: 64 MiB of data, behind head and attributes.
 

@@ -113,12 +113,13 @@ class TaDb:
         new = _Entry(uuid, version, 0, len(payload), number, iv, encryptor.tag, key)
         try:
             _write_file(ree, new.file, sealed)
-            old = self._find(ree, uuid)
-            # In its place, else in a free one, else behind the last.
-            self._write(ree, entries.index(old) if old in entries else len(entries), new)
         except TeeError:
             _remove_file(ree, new.file)
             raise
+        old = self._find(ree, uuid)
+        # In its place, else in a free one, else behind the last. When that fails the file stays: the entry may be there
+        # by now; and if not, the next TA that is installed overwrites it.
+        self._write(ree, entries.index(old) if old in entries else len(entries), new)
         if old is not None:
             _remove_file(ree, old.file)
 
@@ -167,7 +168,7 @@ class TaDb:
             self._fops.close(ree, fh)
 
     def _write(self, ree: Ree, index: int, entry: _Entry | None) -> None:
-        assert self._entries is not None
+        entries, self._entries = self._load(ree), None  # to be read again when it fails: who knows what was committed
         raw = entry.pack() if entry else bytes(_ENTRY.size)
         try:
             _, fh = self._fops.open(ree, self._pobj())
@@ -179,7 +180,8 @@ class TaDb:
             self._fops.write(ree, fh, index * _ENTRY.size, raw)
         finally:
             self._fops.close(ree, fh)
-        self._entries[index : index + 1] = [entry]
+        entries[index : index + 1] = [entry]
+        self._entries = entries
 
 
 def _unpack(raw: bytes) -> _Entry | None:

@@ -47,10 +47,13 @@ class VersionDb:
                 f"{gp.uuid_str(uuid)} is of version {version}, and version {lowest} was seen here: an older one is "
                 "refused; sign it with a higher version, or start from an empty state directory",
             )
+        floor, self._floor = self._floor, None  # to be read again when it fails: who knows what was committed
         self._store(ree, index, uuid, version)
-        self._floor[uuid] = index, version
+        floor[uuid] = index, version
+        self._floor = floor
 
     def _load(self, ree: Ree) -> dict[bytes, tuple[int, int]]:
+        self._count = 0
         try:
             size, fh = self._fops.open(ree, self._pobj)
         except TeeError as e:
