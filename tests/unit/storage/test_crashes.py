@@ -2,13 +2,17 @@
 
 import contextlib
 import itertools
+from random import Random
 
+import memory_rpmb
 import pytest
-from crash_points import crash_points
+from crash_points import KEYS, SIZES, crash_points
 from faults import ERRORS, POWER_CUTS, FaultyFiles, PowerCut
 from memory_files import MemoryFiles, Store
+from memory_rpmb import MemoryRpmb, RpmbStore
+from record_crash_points import UUIDS, Core
 from record_crash_points import crash_points as record_crash_points
-from rpmb_crash_points import KINDS, RPMB_ERRORS
+from rpmb_crash_points import KINDS, RPMB_ERRORS, RPMB_SIZES
 from rpmb_crash_points import crash_points as rpmb_crash_points
 
 from optemu.abi import gp
@@ -130,3 +134,62 @@ def test_no_space():
         if not files.hit:
             break
     assert at > 8
+
+
+def test_nothing_grows_however_often_the_power_goes():
+    """One board that is switched off at a random file operation, on and on: a file more than there ever were objects.
+
+    And none that belongs to no object, once it was switched on.
+    """
+    content: dict[bytes, bytes] = {}
+    for n in range(300):
+        pick = Random(n)
+        files = FaultyFiles(content, pick.choice(POWER_CUTS), pick.randrange(1, 80), seed=n)
+        with contextlib.suppress(PowerCut):
+            store = Store(files, seed=n)
+            for key in (pick.choice(KEYS) for _ in range(20)):
+                if pick.randrange(3) or key[1] not in store.objects(key[0]):
+                    store.put(pick.randbytes(pick.choice(SIZES)), key[1], key[0])
+                else:
+                    store.remove(key[1], key[0])
+        content = files.snapshot()
+        store = Store(MemoryFiles(content))
+        objects = len(store.everything())
+        assert len(content) <= 1 + len(KEYS) + 1, f"round {n}: {sorted(content)} for {objects}"
+        assert len(store.files.content) <= 1 + objects
+
+
+def test_no_ta_grows_however_often_the_power_goes():
+    content: dict[bytes, bytes] = {}
+    for n in range(300):
+        pick = Random(n)
+        files = FaultyFiles(content, pick.choice(POWER_CUTS), pick.randrange(1, 60), seed=n)
+        with contextlib.suppress(PowerCut):
+            core = Core(files, seed=n)
+            for version in range(100 * n, 100 * n + 9):
+                core.tas.install(core.store.ree, pick.choice(UUIDS), version, b"a TA")
+                installed = core.tas.installed(core.store.ree)
+                if len(installed) > 1 and pick.randrange(2):
+                    core.tas.delete(core.store.ree, installed[-1][0])
+        content = files.snapshot()
+        # Those of each UUID, one too many, and dirf.db, ta.db; of which a new version may be under way, and the old.
+        assert len(content) <= len(UUIDS) + 1 + 2 + 2, sorted(content)
+
+
+def test_rpmb_does_not_grow_however_often_the_power_goes():
+    device = MemoryRpmb()
+    for n in range(100):
+        pick = Random(n)
+        store = RpmbStore(device)
+        device.stop_before = device.calls + pick.randrange(1, 100)
+        with contextlib.suppress(memory_rpmb.PowerCut):
+            for name in (pick.choice((b"a", b"b", b"c")) for _ in range(20)):
+                if pick.randrange(3) or name not in store.all():
+                    store.put(name, pick.randbytes(pick.choice(RPMB_SIZES)))
+                else:
+                    store.fs.remove(store, store.pobj(name))
+        device = device.copy()
+        found = RpmbStore(device)
+        kept = sum(-(-len(data) // 256) * 256 for data in found.all().values())
+        assert found.fs.mem_stats(found)[0] == kept, f"round {n}"
+        assert len(list(found.fs._fat.entries(found.rpmb))) <= 3 + 1 + 1, f"round {n}: the table"
