@@ -114,7 +114,8 @@ class Receiver:
                 worker.thread.join(max(0.0, deadline - perf_counter()))
         if self._workers.all():
             return False
-        for client in self._clients.values():
+        # The janitor may still forget some.
+        for client in list(self._clients.values()):
             client.close()
         self._clients.clear()
         self._calls.release()
