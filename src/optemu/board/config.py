@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optemu.abi import gp
 from optemu.abi.elf import ELFMAG
+from optemu.abi.rpmb import RPMB_SIZE_SINGLE
 from optemu.errors import explain
 
 LOG_LEVELS = {"none": 0, "error": 1, "info": 2, "debug": 3, "flow": 4}
@@ -67,6 +68,11 @@ class Config:
     """An eMMC with a replay protected memory block, and CFG_RPMB_FS for what the secure world keeps there."""
     rpmb_size: int = 256
     """KiB of it; a multiple of 128. As large as upstream's emulated one."""
+
+    @property
+    def rpmb_size_mult(self) -> int:
+        """``rpmb_size`` as the device tells it, in units of 128 KiB."""
+        return self.rpmb_size * 1024 // RPMB_SIZE_SINGLE
 
     def state_dir(self) -> Path:
         """Where the supplicant puts profiles; ``state`` itself is where storage lasts, if it is set."""

@@ -160,7 +160,8 @@ class Rpmb:
 
     def _write_and_verify_key(self, frames: RpmbFrames, device: _Device) -> None:
         if not self._write_key:
-            raise TeeError(gp.TEE_ERROR_STORAGE_NOT_AVAILABLE, "RPMB: the device has no key yet ([tee] rpmb_write_key)")
+            why = "RPMB: the device has no key yet; [tee] rpmb_write_key = true gives it this board's"
+            raise TeeError(gp.TEE_ERROR_STORAGE_NOT_AVAILABLE, why)
         log.info("RPMB: programming the key of a new device")
         request = _frame(abi.RPMB_MSG_TYPE_REQ_AUTH_KEY_PROGRAM, key_mac=device.key)
         answer = _split(frames.data_request(request, 1, device.kernel), 1)
