@@ -16,16 +16,16 @@ def add_actions(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     install = actions.add_parser(
         "install",
         help="put TAs into secure storage",
-        description="Put TAs into the secure storage of a machine that is not running. What is refused is what the "
-        "core's own secstor_ta_mgmt.pta refuses: only bootstrap images that a root key signed, of no older version "
-        "than the one that is installed.",
+        description="Put signed TAs into the secure storage of a machine that is not running. The checks are those of "
+        "the core's secstor_ta_mgmt.pta: a bootstrap image that a root key itself signed, of no older version than the "
+        "one that is installed.",
     )
     install.add_argument("files", metavar="FILE", nargs="+", type=Path, help="a signed image (UUID.ta)")
     add_store_action(install, "ta install", _install)
     remove = actions.add_parser(
         "remove",
         help="take TAs out of secure storage",
-        description="Take TAs out of the secure storage of a machine that is not running. What they keep there stays.",
+        description="Take TAs out of the secure storage of a machine that is not running. Their objects stay.",
     )
     remove.add_argument("uuids", metavar="UUID", nargs="+", help="as optemu storage ls names the installed TAs")
     add_store_action(remove, "ta remove", _remove)
