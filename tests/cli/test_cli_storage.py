@@ -141,6 +141,7 @@ NEW_RPMB = [
     "optemu storage import --state rooted --config rpmb.toml out",
     "optemu storage check --state rooted --config rpmb.toml",
     "optemu storage import --state rooted out --overwrite",
+    "optemu storage import --state new --config other.toml out --store RPMB",
 ]
 MOVE = [
     f"optemu storage export --state state {TWO} aes key",

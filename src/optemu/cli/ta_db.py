@@ -62,7 +62,7 @@ def _about(file: Path) -> Iterator[None]:
 
 
 def _remove(args: argparse.Namespace) -> int:
-    """All or none."""
+    """All are looked for before the first is removed."""
     wanted = list(dict.fromkeys(uuid_octets(uuid) for uuid in args.uuids))
     with stopped_store(args, change=True) as store:
         versions = {uuid: version for uuid, version, _, _ in store.tas.installed(store.ree)}

@@ -130,8 +130,9 @@ class Rpmb:
             self._wr_cnt = self._read_wr_cnt(frames, device)
         except TeeError as error:
             if error.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
-                log.error("RPMB: its key could not be verified, is it another board's (huk)? %s", error)
-                raise
+                why = f"{error}; the device's key could not be verified, is it another board's (huk)?"
+                log.error("%s", why)
+                raise TeeError(error.code, why) from error
             self._write_and_verify_key(frames, device)
         return device
 
