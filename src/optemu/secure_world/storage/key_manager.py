@@ -29,6 +29,8 @@ class KeyManager:
     def __init__(self, huk: bytes, chip_id: bytes | None = COMPAT_CHIP_ID) -> None:
         self._ssk = huk_subkey_derive(huk, HUK_SUBKEY_SSK, TEE_FS_KM_SSK_SIZE, chip_id=chip_id)
         self._tsks: dict[bytes | None, tuple[CipherContext, CipherContext]] = {}
+        self._last_file: tuple[tuple[bytes | None, bytes], AES, CipherContext] | None = None
+        """Whose block was encrypted or decrypted last, and with what: files have many blocks."""
 
     def _tsk(self, uuid: bytes | None) -> tuple[CipherContext, CipherContext]:
         """AES with the TSK of ``uuid`` (RFC 4122 octets), to encrypt and to decrypt; blocks have nothing to do with
@@ -64,6 +66,10 @@ class KeyManager:
         return self._cbc(uuid, block, enc_fek).decryptor().update(data)
 
     def _cbc(self, uuid: bytes | None, block: int, enc_fek: bytes) -> Cipher[CBC]:
-        fek = self.decrypt_fek(uuid, enc_fek)
-        essiv = Cipher(AES(hashlib.sha256(fek).digest()[:16]), ECB()).encryptor()
-        return Cipher(AES(fek), CBC(essiv.update(_BLOCK_INDEX.pack(block & 0xFFFF))))
+        last = self._last_file
+        if last is None or last[0] != (uuid, enc_fek):
+            fek = self.decrypt_fek(uuid, enc_fek)
+            essiv = Cipher(AES(hashlib.sha256(fek).digest()[:16]), ECB()).encryptor()
+            last = self._last_file = (uuid, enc_fek), AES(fek), essiv
+        _, aes, essiv = last
+        return Cipher(aes, CBC(essiv.update(_BLOCK_INDEX.pack(block & 0xFFFF))))
