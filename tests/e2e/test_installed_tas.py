@@ -1,7 +1,9 @@
 """TAs installed in secure storage, and the versions below which TAs and subkeys are refused."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -56,13 +58,14 @@ class Board:
     def __init__(self, at: Path) -> None:
         self.state, self.tas = at / "state", at / "tas"
         self.tas.mkdir()
+        self.config = Config()
 
     @property
     def store(self) -> Path:
         return self.state / "tee"
 
     def machine(self) -> Machine:
-        return Machine(Config(state=self.state), ta_dirs=[self.tas])
+        return Machine(replace(self.config, state=self.state), ta_dirs=[self.tas])
 
     def put(self, raw: bytes) -> None:
         (self.tas / NAME).write_bytes(raw)
@@ -141,6 +144,14 @@ def test_versions_that_lost_their_file(board: Board, image: Callable[[int], byte
     assert board.run(image(2)) == 0
     (board.store / "0").unlink()
     assert board.run(image(1)) != 0
+
+
+@pytest.mark.parametrize("in_rpmb", [False, True])
+def test_versions_outlive_the_files_only_in_rpmb(board: Board, image: Callable[[int], bytes], in_rpmb: bool) -> None:
+    board.config = Config(rpmb=True, rpmb_size=128, ta_version_db_rpmb=in_rpmb)
+    assert board.run(image(2)) == 0
+    shutil.rmtree(board.store)
+    assert board.run(image(1)) == (TEEC_ERROR_ACCESS_CONFLICT if in_rpmb else 0)
 
 
 # --- installed ---------------------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ class Config:
     """CFG_RPMB_WRITE_KEY: program the key of an RPMB device that has none yet, by way of the supplicant."""
     ree_fs_integrity_rpmb: bool = False
     """CFG_REE_FS_INTEGRITY_RPMB: keep the root of the REE file system in RPMB, so that it cannot be rolled back."""
+    ta_version_db_rpmb: bool = False
+    """CFG_TA_VERSION_DB_RPMB: keep there, too, below which versions TAs and subkeys are refused."""
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
@@ -122,6 +124,7 @@ _TABLES = {
         "ta_pauth",
         "rpmb_write_key",
         "ree_fs_integrity_rpmb",
+        "ta_version_db_rpmb",
     ),
     "normal_world": ("ta_dirs", "state", "sync", "plugin_dir", "reg_mem", "rpmb", "rpmb_size"),
 }
@@ -157,8 +160,9 @@ def load(path: Path) -> Config:
 
 def _check_files(config: Config) -> None:
     """What would be missed only when a client opens its device, and nobody can be told any more."""
-    if config.ree_fs_integrity_rpmb and not config.rpmb:
-        raise ConfigError("[tee] ree_fs_integrity_rpmb: there is no RPMB; set [normal_world] rpmb = true")
+    for key in ("ree_fs_integrity_rpmb", "ta_version_db_rpmb"):
+        if getattr(config, key) and not config.rpmb:
+            raise ConfigError(f"[tee] {key}: there is no RPMB; set [normal_world] rpmb = true")
     try:
         if config.tpm_event_log is not None:
             config.tpm_event_log.open("rb").close()
@@ -203,7 +207,16 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "rpmb_size":
             if type(value) is int and value in _RPMB_SIZES:
                 return value
-        case "reg_mem" | "ta_aslr" | "ta_pauth" | "rpmb" | "sync" | "rpmb_write_key" | "ree_fs_integrity_rpmb":
+        case (
+            "reg_mem"
+            | "ta_aslr"
+            | "ta_pauth"
+            | "rpmb"
+            | "sync"
+            | "rpmb_write_key"
+            | "ree_fs_integrity_rpmb"
+            | "ta_version_db_rpmb"
+        ):
             if isinstance(value, bool):
                 return value
         case "state" | "plugin_dir" | "tpm_event_log":
@@ -240,5 +253,6 @@ _EXPECTED = {
     "rpmb_size": "KiB, a multiple of 128 up to 16384",
     "rpmb_write_key": "true or false",
     "ree_fs_integrity_rpmb": "true or false",
+    "ta_version_db_rpmb": "true or false",
 }
 assert set(_EXPECTED) == {f.name for f in fields(Config)}

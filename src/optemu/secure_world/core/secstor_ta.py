@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from optemu.abi import gp, shdr
-from optemu.abi.obj import TEE_STORAGE_PRIVATE
+from optemu.abi.obj import TEE_STORAGE_PRIVATE, TEE_STORAGE_PRIVATE_RPMB
 from optemu.errors import TeeError
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.crypto.signed_header import SignedImage
@@ -47,11 +47,14 @@ class TaRecords:
 
     def __init__(self, tee: "Tee") -> None:
         fops = tee.storage.file_ops(TEE_STORAGE_PRIVATE)
+        in_rpmb = tee.board.config.ta_version_db_rpmb
+        ver_db_fops = tee.storage.file_ops(TEE_STORAGE_PRIVATE_RPMB) if in_rpmb else fops
         assert fops is not None
+        assert ver_db_fops is not None, "the configuration has no RPMB"
         self._storage = tee.storage
         self._tadb = TaDb(fops, tee.board.entropy)
-        self._ta_versions = VersionDb(fops, TA_VER_DB)
-        self._subkey_versions = VersionDb(fops, SUBKEY_VER_DB)
+        self._ta_versions = VersionDb(ver_db_fops, TA_VER_DB)
+        self._subkey_versions = VersionDb(ver_db_fops, SUBKEY_VER_DB)
 
     def open(self, thread: Thread, uuid: bytes) -> InstalledTa:
         """secstor_ta_open; TEE_ERROR_ITEM_NOT_FOUND."""
