@@ -4,7 +4,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from optemu.abi.rpmb import RPMB_SIZE_SINGLE
 from optemu.board.board import Board
 from optemu.board.config import Config
 from optemu.monitor.monitor import monitor
@@ -68,8 +67,8 @@ class Machine:
         """The board's RPMB partition, whose octets are in ``DIR/rpmb`` of the state directory."""
         if not config.rpmb:
             return None
-        size_mult = config.rpmb_size * 1024 // RPMB_SIZE_SINGLE
-        return EmulatedRpmb(self.state.path / "rpmb", size_mult, config.sync and not self.state.private)
+        sync = config.sync and not self.state.private
+        return EmulatedRpmb(self.state.path / "rpmb", config.rpmb_size_mult, sync)
 
     def connect(self) -> Context:
         """TEEC_InitializeContext for a client in this process."""

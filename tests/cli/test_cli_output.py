@@ -17,7 +17,21 @@ UNKNOWN = "00000000-0000-0000-0000-00000000beef"
 
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse writes options differently since Python 3.13")
 @pytest.mark.parametrize(
-    "verb", ["", "demo", "run", "invoke", "build", "ta", "ta info", "syscalls", "trace", "trace convert"]
+    "verb",
+    [
+        "",
+        "demo",
+        "run",
+        "invoke",
+        "build",
+        "ta",
+        "ta info",
+        "ta install",
+        "ta remove",
+        "syscalls",
+        "trace",
+        "trace convert",
+    ],
 )
 def test_help(shell: Shell, golden: Golden, verb: str) -> None:
     command = " ".join(["optemu", *verb.split(), "--help"])

@@ -18,7 +18,8 @@ from optemu.cli.store import REE, RPMB, Store, Stored, read_id, show_id
 from optemu.normal_world.emmc.rpmb_device import CID
 from optemu.normal_world.emmc.rpmb_image import RpmbImage
 from optemu.normal_world.state import StateDir
-from optemu.secure_world.storage.ver_db import TA_VER_DB, VersionDb
+from optemu.secure_world.storage.tee_fs import Pobj
+from optemu.secure_world.storage.ver_db import SUBKEY_VER_DB, TA_VER_DB, VersionDb
 
 ONE, TWO = "11111111-2222-3333-4444-555555555555", "8da74583-f878-42c1-b664-0cdca277e348"
 DATA = Stored(cryp.TEE_TYPE_DATA, 0, 0, 0xFFFFFFFF, 0, b"", 0, 0, 0)
@@ -51,6 +52,17 @@ def make_with_rpmb(state: Path) -> None:
     store.write(RPMB, two, b"aes", KEY, b"", False)
     store.tas.install(store.ree, two, 3, bytes(1000))
     VersionDb(store.fs[REE], TA_VER_DB).check_update(store.ree, two, 3)
+    VersionDb(store.fs[REE], SUBKEY_VER_DB).check_update(store.ree, one, 1)
+    store.end()
+
+
+def make_torn(directory: Path) -> None:
+    """A version database that counts two entries and has one, and one that was only begun."""
+    directory.mkdir(parents=True)
+    store = Store(directory, Config(), change=True)
+    fs = store.fs[REE]
+    for name, raw in ((TA_VER_DB, b"\0\0\0\0\2\0\0\0" + bytes(20)), (SUBKEY_VER_DB, b"")):
+        fs.close(store.ree, fs.create(store.ree, Pobj(fs, gp.NIL_UUID, name), False, b"", b"", raw))
     store.end()
 
 
@@ -70,6 +82,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     (tmp_path / "gone" / "tee" / "2").unlink()
     make_with_rpmb(tmp_path / "emmc")
     (tmp_path / "rpmb.toml").write_text("[tee]\nree_fs_integrity_rpmb = true\n[normal_world]\nrpmb = true\n")
+    (tmp_path / "device.toml").write_text("[normal_world]\nrpmb = true\nrpmb_size = 128\n")
+    (tmp_path / "keyless.toml").write_text("[tee]\nrpmb_write_key = false\n[normal_world]\nrpmb = true\n")
+    make_torn(tmp_path / "torn" / "tee")
+    for name in ("new", "blank", "rooted"):
+        (tmp_path / name).mkdir()
     shutil.copytree(tmp_path / "emmc", tmp_path / "back")
     (tmp_path / "other.toml").write_text('[board]\nhuk = "ffffffffffffffffffffffffffffffff"\n')
     (tmp_path / "wrong").mkdir()
@@ -101,6 +118,31 @@ WITH_RPMB = [
     "optemu storage ls --state sound --config rpmb.toml",
     "optemu storage import --state emmc key --overwrite",
 ]
+VERSIONS = [
+    "optemu storage ls --state torn",
+    "optemu storage check --state torn",
+    f"optemu storage ls --state emmc --config rpmb.toml {gp.uuid_str(gp.NIL_UUID)}",
+]
+NEW_RPMB = [
+    f"optemu storage export --state sound {ONE} greeting out",
+    "optemu storage import --state new --config device.toml out --store RPMB",
+    "optemu storage ls --state new --config device.toml",
+    f"optemu storage cat --state new {ONE} greeting",
+    "optemu storage import --state new out",
+    "optemu storage import --state new --config rpmb.toml out --overwrite",
+    "optemu storage check --state new",
+    "optemu storage import --state blank out --store RPMB",
+    "optemu storage import --state blank --config keyless.toml out --store RPMB",
+    "optemu storage ls --state blank --config keyless.toml",
+    f"optemu storage cat --state blank {ONE} greeting",
+    "optemu storage import --state blank out",
+    f"optemu storage cat --state blank --store RPMB {ONE} greeting",
+    "optemu storage import --state blank out --store RPMB",
+    "optemu storage import --state rooted --config rpmb.toml out",
+    "optemu storage check --state rooted --config rpmb.toml",
+    "optemu storage import --state rooted out --overwrite",
+    "optemu storage import --state new --config other.toml out --store RPMB",
+]
 MOVE = [
     f"optemu storage export --state state {TWO} aes key",
     "optemu storage import --state empty key",
@@ -127,7 +169,14 @@ ERRORS = [
 
 @pytest.mark.parametrize(
     ("name", "lines"),
-    [("storage", LOOK), ("storage-move", MOVE), ("storage-errors", ERRORS), ("storage-rpmb", WITH_RPMB)],
+    [
+        ("storage", LOOK),
+        ("storage-versions", VERSIONS),
+        ("storage-rpmb", WITH_RPMB),
+        ("storage-new-rpmb", NEW_RPMB),
+        ("storage-move", MOVE),
+        ("storage-errors", ERRORS),
+    ],
 )
 def test_transcript(here: Shell, golden: Callable[[str, str], None], name: str, lines: list[str]) -> None:
     golden(f"{name}.txt", here.transcript(lines))
@@ -140,7 +189,7 @@ def test_nothing_is_changed_by_looking(here: Shell) -> None:
         }
 
     before = files()
-    for line in (*LOOK, *WITH_RPMB[:4]):
+    for line in (*LOOK, *WITH_RPMB[:4], *VERSIONS):
         here(line)
     assert files() == before
 
@@ -180,6 +229,32 @@ def test_what_is_exported_and_imported_is_the_same(here: Shell) -> None:
             assert files[0].read_bytes() == files[1].read_bytes()
             assert files[0].stat().st_mode & 0o777 == 0o600
     assert sorted(os.listdir(here.cwd / "empty" / "tee")) == ["0", "1", "dirf.db"]
+
+
+def test_the_lowest_versions_as_json(here: Shell) -> None:
+    status, out, _ = here("optemu storage ls --state emmc --config rpmb.toml --json")
+    entries = [o["entries"] for o in json.loads(out)["objects"] if "entries" in o]
+    assert status == 0
+    assert entries == [[{"of": "TA", "uuid": TWO, "lowest": 3}], [{"of": "subkey", "uuid": ONE, "lowest": 1}]]
+
+
+def test_a_key_is_programmed_only_for_what_goes_to_rpmb(here: Shell) -> None:
+    """And never where the configuration forbids it."""
+    state = here.cwd / "blank"
+    RpmbImage(state / "rpmb", 1, sync=False).close()
+    here(NEW_RPMB[0])
+    assert here("optemu storage import --state blank out")[0] == 0
+    assert here("optemu storage import --state blank --config keyless.toml --store RPMB out")[0] == 2
+    assert here("optemu storage check --state blank")[0] == 0
+    assert _has_key(state / "rpmb") is False
+    assert here("optemu storage import --state blank --store RPMB out")[0] == 0
+    assert _has_key(state / "rpmb") is True
+
+
+def _has_key(path: Path) -> bool:
+    image = RpmbImage(path, 1, sync=False)
+    image.close()
+    return image.key is not None
 
 
 def test_what_is_damaged_as_json(here: Shell) -> None:

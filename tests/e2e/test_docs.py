@@ -22,4 +22,9 @@ def test_storage_page(tmp_path: Path) -> None:
             ["bash", "-c", line], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         said += f"$ {line}\n{run.stdout}"
-    assert said == shown
+    assert _any_size(said) == _any_size(shown)
+
+
+def _any_size(text: str) -> str:
+    """How large a TA is depends on the compiler."""
+    return re.sub(r"\b\d+ bytes", "N bytes", text)

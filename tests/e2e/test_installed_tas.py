@@ -1,7 +1,9 @@
 """TAs installed in secure storage, and the versions below which TAs and subkeys are refused."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -56,13 +58,14 @@ class Board:
     def __init__(self, at: Path) -> None:
         self.state, self.tas = at / "state", at / "tas"
         self.tas.mkdir()
+        self.config = Config()
 
     @property
     def store(self) -> Path:
         return self.state / "tee"
 
     def machine(self) -> Machine:
-        return Machine(Config(state=self.state), ta_dirs=[self.tas])
+        return Machine(replace(self.config, state=self.state), ta_dirs=[self.tas])
 
     def put(self, raw: bytes) -> None:
         (self.tas / NAME).write_bytes(raw)
@@ -143,6 +146,14 @@ def test_versions_that_lost_their_file(board: Board, image: Callable[[int], byte
     assert board.run(image(1)) != 0
 
 
+@pytest.mark.parametrize("in_rpmb", [False, True])
+def test_versions_outlive_the_files_only_in_rpmb(board: Board, image: Callable[[int], bytes], in_rpmb: bool) -> None:
+    board.config = Config(rpmb=True, rpmb_size=128, ta_version_db_rpmb=in_rpmb)
+    assert board.run(image(2)) == 0
+    shutil.rmtree(board.store)
+    assert board.run(image(1)) == (TEEC_ERROR_ACCESS_CONFLICT if in_rpmb else 0)
+
+
 # --- installed ---------------------------------------------------------------------------------------------------
 
 
@@ -209,16 +220,58 @@ def test_only_the_same_version_or_a_newer_replaces_it(
     assert len(list(board.store.glob("*.ta"))) == 1
 
 
-def test_what_cannot_be_installed(board: Board, elf: bytes, image: Callable[[int], bytes]) -> None:
+def test_what_cannot_be_installed(
+    board: Board, elf: bytes, image: Callable[[int], bytes], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Neither by a client of the pseudo TA nor by ``optemu ta install``."""
     raw = image(1)
     legacy = sign.UnsignedImage(shdr.SHDR_TA, PSS, KEY.key_size // 8, b"", elf).sign(KEY)
     encrypted = sign.encrypt_ta(sign.bootstrap_ta(elf, UUID_OCTETS, KEY.key_size, PSS, 1), bytes(32)).sign(KEY)
     flipped = raw[:-1] + bytes([raw[-1] ^ 1])
+    wrong = (b"", raw[:100], raw[:-1], raw + b"\0", flipped, legacy, encrypted, under_subkey(elf, 1))
     with board.machine() as m:
-        for wrong in (b"", raw[:100], raw[:-1], raw + b"\0", flipped, legacy, encrypted, under_subkey(elf, 1)):
-            assert install(m, wrong) == TEEC_ERROR_SECURITY
+        assert [install(m, one) for one in wrong] == [TEEC_ERROR_SECURITY] * len(wrong)
         assert board.open(m) == TEEC_ERROR_ITEM_NOT_FOUND
+    file = tmp_path / "wrong.ta"
+    for one in wrong:
+        file.write_bytes(one)
+        assert main(["ta", "install", "--state", str(board.state), str(file)]) == 2
+        assert capsys.readouterr().err.endswith("(TEE_ERROR_SECURITY)\n")
     assert not list(board.state.rglob("*.ta"))
+
+
+def test_the_verbs_and_the_pseudo_ta_share_one_database(
+    board: Board, image: Callable[[int], bytes], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What one has installed the other does not fall behind, and what is removed is gone for both."""
+    file, state = tmp_path / NAME, ["--state", str(board.state)]
+    board.state.mkdir()
+    file.write_bytes(image(2))
+    assert main(["ta", "install", *state, str(file)]) == 0
+    with board.machine() as m:
+        assert board.open(m) == 0
+        assert install(m, image(1)) == TEEC_ERROR_ACCESS_CONFLICT
+        assert install(m, image(3)) == 0
+    assert main(["ta", "install", *state, str(file)]) == 2
+    assert "is of version 2, and version 3 is installed" in capsys.readouterr().err
+    assert main(["ta", "remove", *state, QUIET_UUID]) == 0
+    with board.machine() as m:
+        assert board.open(m) == TEEC_ERROR_ITEM_NOT_FOUND
+        assert install(m, image(1)) == 0
+        assert board.open(m) == 0
+
+
+def test_the_versions_seen_are_listed(
+    board: Board, elf: bytes, image: Callable[[int], bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = [board.run(raw) for raw in (image(2), image(1), under_subkey(elf, 4, 3), under_subkey(elf, 3, 3))]
+    assert codes == [0, TEEC_ERROR_ACCESS_CONFLICT, 0, TEEC_ERROR_SECURITY]
+    assert main(["storage", "ls", "--state", str(board.state)]) == 0
+    listed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("lowest")]
+    assert sorted(listed) == [
+        f"lowest accepted: TA {QUIET_UUID}, version 3",
+        f"lowest accepted: subkey {QUIET_UUID}, version 4",
+    ]
 
 
 def test_the_storage_verbs_know_what_is_the_cores(

@@ -43,6 +43,8 @@ MSG_ARG_SESSION_OFFSET: Final = 8
 MSG_ARG_NUM_PARAMS_OFFSET: Final = 28
 
 OPTEE_MSG_MAX_NUM_PARAMS: Final = (OPTEE_MSG_NONCONTIG_PAGE_SIZE - MSG_ARG.size) // MSG_PARAM.size
+MSG_ARGS: Final = [struct.Struct(f"<8I{4 * n}Q") for n in range(OPTEE_MSG_MAX_NUM_PARAMS + 1)]
+"""A whole message by its number of parameters: the eight numbers of MSG_ARG, then four of each MSG_PARAM."""
 
 
 def msg_arg_size(num_params: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optemu.abi import gp
 from optemu.abi.elf import ELFMAG
+from optemu.abi.rpmb import RPMB_SIZE_SINGLE
 from optemu.errors import explain
 
 LOG_LEVELS = {"none": 0, "error": 1, "info": 2, "debug": 3, "flow": 4}
@@ -53,6 +54,8 @@ class Config:
     """CFG_RPMB_WRITE_KEY: program the key of an RPMB device that has none yet, by way of the supplicant."""
     ree_fs_integrity_rpmb: bool = False
     """CFG_REE_FS_INTEGRITY_RPMB: keep the root of the REE file system in RPMB, so that it cannot be rolled back."""
+    ta_version_db_rpmb: bool = False
+    """CFG_TA_VERSION_DB_RPMB: keep there, too, below which versions TAs and subkeys are refused."""
     # [normal_world]
     ta_dirs: list[Path] = field(default_factory=list)
     state: Path | None = None
@@ -67,6 +70,11 @@ class Config:
     """An eMMC with a replay protected memory block, and CFG_RPMB_FS for what the secure world keeps there."""
     rpmb_size: int = 256
     """KiB of it; a multiple of 128. As large as upstream's emulated one."""
+
+    @property
+    def rpmb_size_mult(self) -> int:
+        """``rpmb_size`` as the device tells it, in units of 128 KiB."""
+        return self.rpmb_size * 1024 // RPMB_SIZE_SINGLE
 
     def state_dir(self) -> Path:
         """Where the supplicant puts profiles; ``state`` itself is where storage lasts, if it is set."""
@@ -116,6 +124,7 @@ _TABLES = {
         "ta_pauth",
         "rpmb_write_key",
         "ree_fs_integrity_rpmb",
+        "ta_version_db_rpmb",
     ),
     "normal_world": ("ta_dirs", "state", "sync", "plugin_dir", "reg_mem", "rpmb", "rpmb_size"),
 }
@@ -151,8 +160,9 @@ def load(path: Path) -> Config:
 
 def _check_files(config: Config) -> None:
     """What would be missed only when a client opens its device, and nobody can be told any more."""
-    if config.ree_fs_integrity_rpmb and not config.rpmb:
-        raise ConfigError("[tee] ree_fs_integrity_rpmb: there is no RPMB; set [normal_world] rpmb = true")
+    for key in ("ree_fs_integrity_rpmb", "ta_version_db_rpmb"):
+        if getattr(config, key) and not config.rpmb:
+            raise ConfigError(f"[tee] {key}: there is no RPMB; set [normal_world] rpmb = true")
     try:
         if config.tpm_event_log is not None:
             config.tpm_event_log.open("rb").close()
@@ -197,7 +207,16 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "rpmb_size":
             if type(value) is int and value in _RPMB_SIZES:
                 return value
-        case "reg_mem" | "ta_aslr" | "ta_pauth" | "rpmb" | "sync" | "rpmb_write_key" | "ree_fs_integrity_rpmb":
+        case (
+            "reg_mem"
+            | "ta_aslr"
+            | "ta_pauth"
+            | "rpmb"
+            | "sync"
+            | "rpmb_write_key"
+            | "ree_fs_integrity_rpmb"
+            | "ta_version_db_rpmb"
+        ):
             if isinstance(value, bool):
                 return value
         case "state" | "plugin_dir" | "tpm_event_log":
@@ -234,5 +253,6 @@ _EXPECTED = {
     "rpmb_size": "KiB, a multiple of 128 up to 16384",
     "rpmb_write_key": "true or false",
     "ree_fs_integrity_rpmb": "true or false",
+    "ta_version_db_rpmb": "true or false",
 }
 assert set(_EXPECTED) == {f.name for f in fields(Config)}

@@ -14,6 +14,7 @@ from optemu.errors import explain
 if TYPE_CHECKING:
     from optemu.machine import Machine
     from optemu.normal_world.state import StateDir
+    from optemu.secure_world.crypto.signed_header import TrustStore
     from optemu.trace import Tracer
 
 DEFAULT_CONFIG = Path("optemu.toml")
@@ -94,6 +95,15 @@ def _directory(option: str, path: Path) -> Path:
     if not path.is_dir():
         raise ConfigError(f"{option} {path}: {'not a directory' if path.exists() else 'no such directory'}")
     return path
+
+
+def trust_store(config: Config) -> "TrustStore":
+    """The keys that this board's TA images are signed and encrypted with. OSError, ValueError."""
+    from optemu.secure_world.crypto.signed_header import TrustStore, load_trusted_key
+    from optemu.secure_world.crypto.ta_enc import OtpKeys
+
+    keys = [load_trusted_key(name, pem) for name, pem in config.trusted_keys()]
+    return TrustStore(keys, OtpKeys(config.huk, config.ta_class_key))
 
 
 def _check_keys(path: Path, config: Config) -> None:

@@ -5,18 +5,15 @@ stores them; empty for data) and ``data``. It is in the clear, and not bound to 
 """
 
 import argparse
-import contextlib
 import dataclasses
 import json
-import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optemu.abi.gp import uuid_octets
-from optemu.board.config import Config, ConfigError
-from optemu.cli.common import fail, read_config
+from optemu.cli.stopped import Action, add_store_action, stopped_store
 
 if TYPE_CHECKING:
     from optemu.cli.store import Place, Store, Stored
@@ -34,15 +31,15 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     actions = p.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    def action(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def action(name: str, run: Action, text: str) -> argparse.ArgumentParser:
         a = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        a.add_argument("--state", metavar="DIR", type=Path, help="state directory, or a copy of a board's /var/lib/tee")
-        a.add_argument("--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml)")
-        a.set_defaults(run=lambda args: _run(name, run, args))
+        add_store_action(a, f"storage {name}", run)
         return a
 
     ls = action(
-        "ls", _ls, "list objects: store, file, TA, identifier, kind, size, version, installed TAs, and what is damaged"
+        "ls",
+        _ls,
+        "list objects: store, file, TA, identifier, kind, size, version; installed TAs, lowest versions, and damage",
     )
     ls.add_argument("uuid", metavar="UUID", nargs="?", help="only those of this TA")
     cat = action("cat", _cat, "write an object's data to standard output")
@@ -62,73 +59,39 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
         a.add_argument("--json", action="store_true", help="as JSON")
 
 
-def _run(name: str, action: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    from optemu.errors import TeeError
-
-    # What is damaged is said on our own lines, once.
-    logging.getLogger("optemu").addHandler(logging.NullHandler())
-    try:
-        return action(args)
-    except BrokenPipeError:
-        raise
-    except (ConfigError, OSError, ValueError) as e:
-        return fail(f"storage {name}", e)
-    except TeeError as e:
-        return fail(f"storage {name}", f"{e} ({_result(e)})")
-
-
-def _result(e: Any) -> str:
-    from optemu.abi import gp
-
-    return gp.result_name(e.code)
-
-
-def _config(args: argparse.Namespace) -> Config:
-    config = read_config(args.config)
-    if args.state is not None:
-        config.state = args.state
-    return config
-
-
-@contextlib.contextmanager
-def _store(args: argparse.Namespace, change: bool = False) -> Iterator["Store"]:
-    from optemu.cli.store import open_store
-
-    with open_store(_config(args), change) as store:
-        yield store
-
-
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-def _describe(place: "Place", look: "Callable[[str, bytes, bytes], Stored]") -> dict[str, Any]:
+def _describe(store: "Store", place: "Place", look: "Callable[[str, bytes, bytes], Stored]") -> dict[str, Any]:
     from optemu.abi import gp
-    from optemu.cli.store import show_id
+    from optemu.cli.store import CORES, VERSIONS, show_id
     from optemu.errors import TeeError
 
+    cores = (place.owner, place.obj_id) in CORES
     found: dict[str, Any] = {
         "store": place.store,
         "file": place.file,
         "owner": gp.uuid_str(place.owner),
-        "id": show_id(place.obj_id),
+        "id": show_id(place.obj_id.rstrip(b"\0") if cores else place.obj_id),
         "on_disk": place.on_disk,
     }
     try:
         stored = look(place.store, place.owner, place.obj_id)
+        if cores and (of := VERSIONS.get(place.obj_id)):
+            lowest = store.lowest_versions(place.store, place.obj_id)
+            found["entries"] = [{"of": of, "uuid": gp.uuid_str(uuid), "lowest": version} for uuid, version in lowest]
     except TeeError as e:
         return found | {"damaged": str(e)}
-    if stored.cores:
-        found["id"] = show_id(place.obj_id.rstrip(b"\0"))
     return found | {"kind": stored.kind, "size": stored.data_size, "version": stored.version}
 
 
 def _all(store: "Store", owner: bytes | None = None) -> list[dict[str, Any]]:
-    return [_describe(place, store.look) for place in store.places() if owner in (None, place.owner)]
+    return [_describe(store, place, store.look) for place in store.places() if owner in (None, place.owner)]
 
 
 def _ls(args: argparse.Namespace) -> int:
     owner = uuid_octets(args.uuid) if args.uuid else None
-    with _store(args) as store:
+    with stopped_store(args) as store:
         objects = _all(store, owner)
         tas = _installed(store, verify=False) if owner is None else []
     if args.json:
@@ -142,6 +105,8 @@ def _ls(args: argparse.Namespace) -> int:
     _table(rows, right=(5, 6))
     for ta in tas:
         print(f"installed TA: {ta['uuid']}, version {ta['version']}, {ta['size']} bytes in {ta['file']}")
+    for entry in (entry for o in objects for entry in o.get("entries", ())):
+        print(f"lowest accepted: {entry['of']} {entry['uuid']}, version {entry['lowest']}")
     for o in objects:
         if "damaged" in o:
             print(f"damaged: {o['damaged']}")
@@ -176,8 +141,8 @@ def _table(rows: Sequence[tuple[str, ...]], right: tuple[int, ...]) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    with _store(args) as store:
-        objects = [_describe(place, lambda *where: store.read(*where)[0]) for place in store.places()]
+    with stopped_store(args) as store:
+        objects = [_describe(store, place, lambda *where: store.read(*where)[0]) for place in store.places()]
         tas = _installed(store, verify=True)
         known = {o["file"] for o in objects if o["store"] == "REE"} | {ta["file"] for ta in tas} | {"dirf.db"}
         orphans = [name for name in store.files.names() if name not in known]
@@ -198,7 +163,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _du(args: argparse.Namespace) -> int:
-    with _store(args) as store:
+    with stopped_store(args) as store:
         objects = _all(store)
         database = store.files.size_on_disk("dirf.db")
     tas: dict[str, dict[str, int]] = {}
@@ -228,7 +193,7 @@ def _named(args: argparse.Namespace) -> tuple[bytes, bytes]:
 
 def _cat(args: argparse.Namespace) -> int:
     owner, obj_id = _named(args)
-    with _store(args) as store:
+    with stopped_store(args) as store:
         _, data = store.read(store.find(owner, obj_id, args.store), owner, obj_id)
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
@@ -240,7 +205,7 @@ def _cat(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     owner, obj_id = _named(args)
-    with _store(args) as store:
+    with stopped_store(args) as store:
         stored, data = store.read(store.find(owner, obj_id, args.store), owner, obj_id)
     if stored.cores:
         raise ValueError(f"object {args.object} is the core's own: it belongs to its board, and is not moved")
@@ -265,7 +230,7 @@ def _import(args: argparse.Namespace) -> int:
     owner, obj_id, stored = _exported(args.source)
     data = (args.source / "data").read_bytes()
     stored = dataclasses.replace(stored, attributes=(args.source / "attributes").read_bytes())
-    with _store(args, change=True) as store:
+    with stopped_store(args, change=True, create=True) as store:
         try:
             store.write(args.store, owner, obj_id, stored, data, args.overwrite)
         except TeeError as e:

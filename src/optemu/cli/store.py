@@ -33,8 +33,9 @@ from optemu.secure_world.storage.rpmb_fs import RpmbFs
 from optemu.secure_world.storage.rpmb_root import RpmbRoot
 from optemu.secure_world.storage.tadb import TA_DB, TaDb
 from optemu.secure_world.storage.tee_fs import FileHandle, FileOperations, Pobj
-from optemu.secure_world.storage.ver_db import SUBKEY_VER_DB, TA_VER_DB
+from optemu.secure_world.storage.ver_db import SUBKEY_VER_DB, TA_VER_DB, parse_versions
 
+DIRFILE: Final = DIRFILE_NAME.decode()
 _HEAD = TEE_SVC_STORAGE_HEAD
 _TYPES = {value: name.removeprefix("TEE_TYPE_") for name, value in vars(cryp).items() if name.startswith("TEE_TYPE_")}
 _HEX = "hex:"
@@ -47,6 +48,9 @@ CORES: Final = {
     (AttestationPta.uuid, ATTESTATION_KEY): "attestation key",
 }
 """Objects of the core itself, which begin with no head."""
+VERSIONS: Final = {TA_VER_DB: "TA", SUBKEY_VER_DB: "subkey"}
+_UNUSED: Final = (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_STORAGE_NOT_AVAILABLE)
+"""There is no RPMB device, or nobody has used it yet."""
 
 
 def show_id(obj_id: bytes) -> str:
@@ -134,31 +138,36 @@ class Place(NamedTuple):
 class Store:
     """``directory`` is a board's /var/lib/tee, ``rpmb`` the file of its RPMB device. Failures are TeeError.
 
-    Unless something may ``change`` a copy of the device is looked at: a start alone changes it.
+    Unless something may ``change`` a copy of the device is looked at: a start alone changes it. If it may, a device
+    that nobody has used yet begins as it does under a machine: its file is made, and its key programmed.
     """
 
     def __init__(self, directory: Path, config: Config, change: bool = False, rpmb: Path | None = None) -> None:
         self.files = DirectoryFiles(directory, change)
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._device: EmulatedRpmb | None = None
-        if rpmb is not None and rpmb.exists():
-            self._device = self._open_device(rpmb, change)
+        used = rpmb is not None and rpmb.exists()
+        if rpmb is not None and (used or (change and config.rpmb)):
+            self._device = self._open_device(rpmb, size_mult_of(rpmb) if used else config.rpmb_size_mult, change)
         self.ree = _Ree(self.files, _Frames(self._device))
         chip_id = chip_id_of(config.huk_subkey, config.die_id)
         keys, rng = KeyManager(config.huk, chip_id), Entropy()
         self._keys, self._rng = keys, rng
-        self._rpmb_fs = RpmbFs(Rpmb(config.huk, rng, write_key=False, chip_id=chip_id), keys, rng)
+        write_key = change and config.rpmb_write_key
+        self._rpmb_fs = RpmbFs(Rpmb(config.huk, rng, write_key, chip_id), keys, rng)
+        # Looks at the device as it was when the store was opened, and never programs a key.
+        self._used_rpmb_fs = RpmbFs(Rpmb(config.huk, rng, False, chip_id), keys, rng) if used else None
         self._root = RpmbRoot(self._rpmb_fs) if config.ree_fs_integrity_rpmb else None
         self.fs: dict[str, FileOperations] = {REE: ReeFs(keys, rng, self._root, tidy=change)}
         if self._device is not None:
             self.fs[RPMB] = self._rpmb_fs
         self.tas = TaDb(self.fs[REE], rng)
 
-    def _open_device(self, path: Path, change: bool) -> EmulatedRpmb:
+    def _open_device(self, path: Path, size_mult: int, change: bool) -> EmulatedRpmb:
         if not change:
             self._copy = tempfile.TemporaryDirectory(prefix="optemu-rpmb-")
             path = Path(shutil.copyfile(path, Path(self._copy.name) / "rpmb"))
-        return EmulatedRpmb(path, size_mult_of(path), sync=change)
+        return EmulatedRpmb(path, size_mult, sync=change)
 
     def end(self) -> None:
         """OSError when not all of it is on the disk."""
@@ -168,12 +177,12 @@ class Store:
             self._copy.cleanup()
         self.files.end()
 
-    def ignores_root(self) -> bool:
-        """Is the root in RPMB, where this configuration does not look? It would no longer be that of changed files."""
-        if self._root is not None or self._device is None:
+    def has_root(self) -> bool:
+        """Is the root of the REE file system in RPMB, wherever this configuration looks for it?"""
+        if self._used_rpmb_fs is None:
             return False
         try:
-            return RpmbRoot(self._rpmb_fs).read(self.ree) is not None
+            return RpmbRoot(self._used_rpmb_fs).read(self.ree) is not None
         except TeeError as e:
             if e.code != gp.TEE_ERROR_STORAGE_NOT_AVAILABLE:
                 raise
@@ -193,8 +202,7 @@ class Store:
         try:
             return self._rpmb_fs.all_objects(self.ree)
         except TeeError as e:
-            # No device, or one that nobody has used yet.
-            if e.code not in (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_STORAGE_NOT_AVAILABLE):
+            if e.code not in _UNUSED:
                 raise
             return []
 
@@ -221,8 +229,12 @@ class Store:
         for name in [store] if store else self.fs:
             if name not in self.fs:
                 raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "there is no RPMB device (no file rpmb)")
-            if obj_id in self.fs[name].objects(self.ree, owner):
-                return name
+            try:
+                if obj_id in self.fs[name].objects(self.ree, owner):
+                    return name
+            except TeeError as e:
+                if e.code not in _UNUSED:
+                    raise
         raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(owner)} has no object {obj_id!r}")
 
     @contextlib.contextmanager
@@ -259,6 +271,12 @@ class Store:
         with self._open(store, owner, obj_id) as (fh, stored):
             return stored, self.fs[store].read(self.ree, fh, stored.data_offset, stored.data_size)
 
+    def lowest_versions(self, store: str, obj_id: bytes) -> list[tuple[bytes, int]]:
+        """(UUID, lowest version that is accepted) of a version database; TEE_ERROR_BAD_STATE: it is malformed."""
+        _, raw = self.read(store, gp.NIL_UUID, obj_id)
+        _, floor = parse_versions(raw, show_id(obj_id.rstrip(b"\0")))
+        return [(uuid, version) for uuid, (_, version) in floor.items()]
+
     def write(self, store: str, owner: bytes, obj_id: bytes, stored: Stored, data: bytes, overwrite: bool) -> None:
         head = _HEAD.pack(
             len(stored.attributes),
@@ -269,32 +287,48 @@ class Store:
             stored.have_attrs,
         )
         if store not in self.fs:
-            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "there is no RPMB device (no file rpmb)")
+            why = "there is no RPMB device (no file rpmb); [normal_world] rpmb = true gives this board one"
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, why)
         fs = self.fs[store]
         fs.close(self.ree, fs.create(self.ree, Pobj(fs, owner, obj_id), overwrite, head, stored.attributes, data))
 
 
 @contextlib.contextmanager
-def open_store(config: Config, change: bool = False) -> Iterator[Store]:
-    """The store in the configured state directory, for us alone. ConfigError, OSError, StateInUse."""
+def open_store(config: Config, change: bool = False, create: bool = False) -> Iterator[Store]:
+    """The store in the configured state directory, for us alone. ConfigError, OSError, StateInUse.
+
+    It may be looked at only, unless it is there to ``change``; ``create``: it need not be there yet.
+    """
     if config.state is None:
         raise ConfigError("which store? Name its state directory with --state, or in optemu.toml")
     if not config.state.is_dir():
         raise ConfigError(f"{config.state}: no such directory")
     rpmb = config.state / "rpmb"
-    if config.ree_fs_integrity_rpmb and not rpmb.exists():
-        raise ConfigError(f"{rpmb}: no such file, and the root of this store is in RPMB (ree_fs_integrity_rpmb)")
     with StateDir(config.state):
         # What was copied from a board is a /var/lib/tee itself.
-        directory = config.state if (config.state / "dirf.db").exists() else config.state / "tee"
-        if change:
+        directory = config.state if (config.state / DIRFILE).exists() else config.state / "tee"
+        begun = (directory / DIRFILE).exists()
+        if begun and config.ree_fs_integrity_rpmb and not rpmb.exists():
+            raise ConfigError(f"{rpmb}: no such file, and the root of this store is in RPMB (ree_fs_integrity_rpmb)")
+        if create:
             directory.mkdir(mode=0o700, exist_ok=True)
         elif not directory.is_dir():
             raise ConfigError(f"{config.state}: there is no trusted storage in it (no tee, no dirf.db)")
         store = Store(directory, config, change, rpmb)
         try:
-            if change and store.ignores_root():
-                raise ConfigError("the root of this store is in RPMB; say so: [tee] ree_fs_integrity_rpmb = true")
+            if change:
+                _check_root(store.has_root(), config, directory / DIRFILE if begun else None)
             yield store
         finally:
             store.end()
+
+
+def _check_root(in_rpmb: bool, config: Config, database: Path | None) -> None:
+    """Nothing is changed where the next machine would not believe it, nor what is in ``database`` forgotten."""
+    if in_rpmb and not config.ree_fs_integrity_rpmb:
+        raise ConfigError("the root of this store is in RPMB; say so: [tee] ree_fs_integrity_rpmb = true")
+    if config.ree_fs_integrity_rpmb and not in_rpmb and database is not None:
+        raise ConfigError(
+            f"{database} has no root in RPMB, where ree_fs_integrity_rpmb wants one: a machine would begin a new "
+            "database. Set it to false, or export the objects, move that file away, and import them"
+        )

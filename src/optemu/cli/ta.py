@@ -1,4 +1,7 @@
-"""``optemu ta``: what a TA image says of itself, and who signed it; the key that encrypts one for this board."""
+"""``optemu ta``: what a TA image says of itself, and who signed it; the key that encrypts one for this board.
+
+Installing TAs in secure storage is in ta_db.py.
+"""
 
 import argparse
 import json
@@ -7,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optemu.board.config import Config
-from optemu.cli.common import fail, read_config
+from optemu.cli import ta_db
+from optemu.cli.common import fail, read_config, trust_store
 
 if TYPE_CHECKING:
     from optemu.abi import shdr
@@ -16,7 +20,8 @@ Bytes = bytes | memoryview
 
 
 def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    p = verbs.add_parser("ta", help="look into TA images", description="Look into TA images.")
+    text = "look into TA images, install TAs"
+    p = verbs.add_parser("ta", help=text, description="Look into TA images, and install TAs in secure storage.")
     actions = p.add_subparsers(dest="action", metavar="ACTION", required=True)
     info = actions.add_parser(
         "info",
@@ -37,6 +42,7 @@ def add_parser(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     enc_key.set_defaults(run=run_enc_key)
     for action in (info, enc_key):
         action.add_argument("--config", metavar="FILE", type=Path, help="settings of the board (default: optemu.toml)")
+    ta_db.add_actions(actions)
 
 
 def run_enc_key(args: argparse.Namespace) -> int:
@@ -93,15 +99,13 @@ def _signature(raw: bytes, config: Config, found: dict[str, Any]) -> Bytes | Non
     """Describe the signed headers; the ELF file, if there is one and it can be read."""
     from optemu.abi import gp, shdr
     from optemu.errors import TeeError
-    from optemu.secure_world.crypto.signed_header import TrustStore, load_trusted_key, verify_image, verify_subkeys
-    from optemu.secure_world.crypto.ta_enc import OtpKeys
+    from optemu.secure_world.crypto.signed_header import verify_image, verify_subkeys
 
     try:
         parts = list(shdr.parse_image(raw))
     except shdr.ShdrError as e:
         raise TeeError(gp.TEE_ERROR_BAD_FORMAT, f"neither a signed image nor an ELF file: {e}") from e
-    keys = [load_trusted_key(name, pem) for name, pem in config.trusted_keys()]
-    trust = TrustStore(keys, OtpKeys(config.huk, config.ta_class_key))
+    trust = trust_store(config)
     ta = parts[-1]
     signature = found["signature"] = {"signed": True, **_header(ta.header)}
     subkeys = [part for part in parts if isinstance(part, shdr.SubkeyPart)]

@@ -95,6 +95,10 @@ def test_every_key_has_a_default(toml: Path, text: str) -> None:
             "[tee]\nree_fs_integrity_rpmb = true",
             "[tee] ree_fs_integrity_rpmb: there is no RPMB; set [normal_world] rpmb = true",
         ),
+        (
+            "[tee]\nta_version_db_rpmb = true",
+            "[tee] ta_version_db_rpmb: there is no RPMB; set [normal_world] rpmb = true",
+        ),
         ("[normal_world]\nreg_mem = 1", "[normal_world] reg_mem = 1: expected true or false"),
         ("[tee]\nhuk = ''", "[tee] has no key 'huk'; it has threads, instances, log_level, ta_keys"),
         ("[boards]\n", "no table [boards]; there are [board], [tee], [normal_world]"),

@@ -311,6 +311,23 @@ def test_generated_key_pairs(
     assert native_key(o) is native_key(o)
 
 
+def test_a_key_is_loaded_once_for_all_its_copies(room: ObjRoom) -> None:
+    pair, copy, public = (
+        room.alloc(kind, 256)
+        for kind in (C.TEE_TYPE_ECDSA_KEYPAIR, C.TEE_TYPE_ECDSA_KEYPAIR, C.TEE_TYPE_ECDSA_PUBLIC_KEY)
+    )
+    assert room.generate(pair, 256, P256) == OK
+    assert room.call(scn.TEE_SCN_CRYP_OBJ_COPY, copy, pair) == OK
+    assert room.call(scn.TEE_SCN_CRYP_OBJ_COPY, public, pair) == OK
+    loaded = native_key(room.obj(copy))
+    assert native_key(room.obj(pair)) is loaded
+    assert native_key(room.obj(public)) is not loaded, "it is another key"
+    assert room.call(scn.TEE_SCN_CRYP_OBJ_RESET, pair) == OK
+    assert room.generate(pair, 256, P256) == OK
+    assert native_key(room.obj(pair)) is not loaded
+    assert native_key(room.obj(copy)) is loaded
+
+
 @pytest.mark.parametrize("exponent", [b"", b"\0", b"\3", b"\xff\xff", b"\1\0\0", b"\1\0\2", b"\1" + bytes(31) + b"\1"])
 def test_public_exponents_nobody_should_use(room: ObjRoom, exponent: bytes) -> None:
     handle = room.alloc(C.TEE_TYPE_RSA_KEYPAIR, 1024)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optemu.abi import gp
 from optemu.errors import TeeError
 from optemu.secure_world.storage.tadb import TaDb
-from optemu.secure_world.storage.ver_db import TA_VER_DB, VersionDb
+from optemu.secure_world.storage.ver_db import TA_VER_DB, VersionDb, parse_versions
 
 ONE, TWO = bytes(range(16)), bytes(range(16, 32))
 TA_DB = gp.NIL_UUID, b"ta.db\0"
@@ -191,6 +191,32 @@ def test_a_power_cut_while_a_version_is_entered_is_made_good(fs, ree, commit):
 def test_a_database_cut_short_is_refused(fs, ree, raw):
     fs.content[gp.NIL_UUID, TA_VER_DB] = bytearray(raw)
     fails(gp.TEE_ERROR_BAD_STATE, VersionDb(fs, TA_VER_DB).check_update, ree, ONE, 1)
+
+
+@given(
+    entries=st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 0xFFFFFFFF)), max_size=8),
+    behind=st.binary(max_size=40),
+)
+def test_what_is_entered_is_read_and_what_is_not_counted_is_not(entries, behind):
+    raw = struct.pack("<II", 0, len(entries)) + b"".join(struct.pack("<16sI", *entry) for entry in entries)
+    count, floor = parse_versions(raw + behind, "x")
+    assert count == len(entries)
+    assert {uuid: version for uuid, (_, version) in floor.items()} == dict(reversed(entries))
+    assert all(entries[place] == (uuid, version) for uuid, (place, version) in floor.items())
+
+
+@given(st.binary(max_size=100), st.sampled_from([b"", b"\0\0\0\0\2\0\0\0", b"\0\0\0\0\xff\xff\xff\xff"]))
+def test_any_octets_are_a_database_or_are_refused(behind, head):
+    raw = head + behind
+    try:
+        count, floor = parse_versions(raw, "x.db")
+    except TeeError as e:
+        assert e.code == gp.TEE_ERROR_BAD_STATE
+        assert str(e).startswith("x.db ends ")
+        assert len(raw) < 8 or len(raw) < 8 + 20 * int.from_bytes(raw[4:8], "little")
+    else:
+        assert len(raw) >= 8 + 20 * count or (raw, count) == (b"", 0)
+        assert len(floor) <= count
 
 
 def test_an_empty_database_is_one_the_power_was_cut_on(fs, ree):

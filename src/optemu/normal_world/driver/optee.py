@@ -33,7 +33,6 @@ InvokeFn = Callable[..., Registers]
 MAX_ARG_PARAM_COUNT = 6
 SHM_ENTRY_SIZE = 512
 OPTEE_DEFAULT_MAX_NOTIF_VALUE = 255
-_ARGS = [struct.Struct(f"<8I{4 * n}Q") for n in range(optee_msg.OPTEE_MSG_MAX_NUM_PARAMS + 1)]
 _U64_PAIR = struct.Struct("<QQ")
 _META_VALUE = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT | optee_msg.OPTEE_MSG_ATTR_META
 ABANDON_AFTER_SECONDS = 0.5
@@ -273,13 +272,13 @@ class Optee:
         count = len(params) >> 2
         if count > MAX_ARG_PARAM_COUNT:
             raise OSError(errno.EINVAL, f"{count} parameters")
-        _ARGS[count].pack_into(arg.view, 0, cmd, func, session, cancel_id, 0, 0, 0, count, *params)
+        optee_msg.MSG_ARGS[count].pack_into(arg.view, 0, cmd, func, session, cancel_id, 0, 0, 0, count, *params)
 
     def _call(self, ctx: "TeeContext", arg: MsgArg, count: int) -> tuple[int, int, int, tuple[int, ...]]:
         """The call and its answer: (session, TEE_Result, origin, the message's parameters)."""
         if self.do_call_with_arg(arg, count, ctx):
             return 0, gp.TEE_ERROR_COMMUNICATION, gp.TEE_ORIGIN_COMMS, ()
-        answer = _ARGS[count].unpack_from(arg.view, 0)
+        answer = optee_msg.MSG_ARGS[count].unpack_from(arg.view, 0)
         return answer[2], answer[5], answer[6], answer[8:]
 
     # --- shared memory ---------------------------------------------------------------------------------------------
@@ -327,7 +326,7 @@ class Optee:
             arg = self._private_arg(page)
             self._write(arg, cmd, 0, 0, 0, param)
             ret = self.do_call_with_arg(arg, 1)
-            return ret or int(_ARGS[1].unpack_from(arg.view, 0)[5])
+            return ret or int(optee_msg.MSG_ARGS[1].unpack_from(arg.view, 0)[5])
         finally:
             region, at = page
             ctypes.memset(region.host + at, 0, PAGE_SIZE)

@@ -67,12 +67,10 @@ class RpcArg:
         head = optee_msg.MSG_ARG.unpack_from(view, 0)
         self.cmd = head[0]
         count = head[7]
-        if count > _MAX_RPC_PARAMS or optee_msg.msg_arg_size(count) > len(view):
+        end = optee_msg.msg_arg_size(count)
+        if count > _MAX_RPC_PARAMS or end > len(view):
             raise OSError(errno.EINVAL, f"an RPC with {count} parameters")
-        self.params = [
-            optee_msg.MSG_PARAM.unpack_from(view, optee_msg.MSG_ARG.size + n * optee_msg.MSG_PARAM.size)
-            for n in range(count)
-        ]
+        self.params = list(optee_msg.MSG_PARAM.iter_unpack(view[optee_msg.MSG_ARG.size : end]))
 
     def set_param(self, n: int, attr: int, a: int, b: int, c: int) -> None:
         optee_msg.MSG_PARAM.pack_into(self.view, optee_msg.MSG_ARG.size + n * optee_msg.MSG_PARAM.size, attr, a, b, c)

@@ -33,6 +33,7 @@ _SESSION_RET_ORIGIN = struct.Struct("<III")
 _PARAMS = [struct.Struct(f"<{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
 _INVOKE = [struct.Struct(f"<6I{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
 _INVOKE_ANSWER = [struct.Struct(f"<3I{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
+_SUPP_RECV = [struct.Struct(f"<2I{4 * n}Q") for n in range(_MAX_PARAMS + 1)]
 _SUPP_ATTRS = frozenset(kind | meta for kind in (0, 1, 2, 3, 5, 6, 7) for meta in (0, ioc.TEE_IOCTL_PARAM_ATTR_META))
 
 
@@ -358,18 +359,17 @@ def _supp_params(block: bytes, at: int, count: int) -> list[Answer]:
 def _ioctl_supp_recv(ctx: TeeContext, arg: int, task: Task) -> int:
     head = ioc.SUPP_RECV_ARG.size
     buf_ptr, block, count = _read_arg(task, arg, head, 4)
-    attrs = [attr for attr, _, _, _ in _supp_params(block, head, count)]
-    func, params = ctx.optee.supp.recv(ctx, attrs)
-    out = [ioc.SUPP_RECV_ARG.pack(func, len(params))]
+    func, params = ctx.optee.supp.recv(ctx, _SUPP_RECV[count].unpack(block)[2::4])
+    out: list[int] = []
     for p in params:
-        if p.attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK not in MEMREFS:
-            out.append(ioc.PARAM.pack(p.attr, p.a, p.b, p.c))
-        elif p.shm is None:
-            out.append(ioc.PARAM.pack(p.attr, 0, p.b, ioc.TEE_MEMREF_NULL))
-        else:
+        if p.shm is not None:
             p.shm.copy_out(task)
-            out.append(ioc.PARAM.pack(p.attr, p.a, p.b, p.shm.id))
-    task.write(buf_ptr, b"".join(out))
+            out += (p.attr, p.a, p.b, p.shm.id)
+        elif p.attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK in MEMREFS:
+            out += (p.attr, 0, p.b, ioc.TEE_MEMREF_NULL)
+        else:
+            out += (p.attr, p.a, p.b, p.c)
+    task.write(buf_ptr, _SUPP_RECV[len(params)].pack(func, len(params), *out))
     return 0
 
 

@@ -114,8 +114,7 @@ class Receiver:
                 worker.thread.join(max(0.0, deadline - perf_counter()))
         if self._workers.all():
             return False
-        # The janitor may still forget some.
-        for client in list(self._clients.values()):
+        for client in list(self._clients.values()):  # the janitor forgets some meanwhile
             client.close()
         self._clients.clear()
         self._calls.release()

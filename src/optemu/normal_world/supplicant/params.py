@@ -15,6 +15,7 @@ RPC_NUM_PARAMS: Final = 5
 """Parameters offered room for in each request, as tee-supplicant does."""
 REQUEST_SIZE: Final = abi.SUPP_RECV_ARG.size + RPC_NUM_PARAMS * abi.PARAM.size
 
+_ANSWERS: Final = [struct.Struct(f"<2I{4 * n}Q") for n in range(RPC_NUM_PARAMS + 1)]
 _UUID: Final = struct.Struct("<QQ")
 _U64: Final = 0xFFFFFFFFFFFFFFFF
 _VALUES: Final = (
@@ -48,7 +49,7 @@ class Request:
     params: list[Param]
 
 
-def decode(block: bytes) -> Request:
+def decode(block: bytes | memoryview) -> Request:
     """A request as it lies in the argument block (REQUEST_SIZE bytes)."""
     func, count = abi.SUPP_RECV_ARG.unpack_from(block)
     if count > RPC_NUM_PARAMS:
@@ -69,8 +70,10 @@ def decode(block: bytes) -> Request:
 def encode(ret: int, request: Request) -> bytes:
     """The answer, tee_iocl_supp_send_arg and all parameters of the request."""
     params = request.meta + request.params
-    packed = [abi.PARAM.pack(p.attr, p.a & _U64, p.b & _U64, p.c & _U64) for p in params]
-    return abi.SUPP_SEND_ARG.pack(ret, len(params)) + b"".join(packed)
+    numbers: list[int] = []
+    for p in params:
+        numbers += (p.attr, p.a & _U64, p.b & _U64, p.c & _U64)
+    return _ANSWERS[len(params)].pack(ret, len(params), *numbers)
 
 
 def value(params: list[Param], index: int) -> Param:
@@ -90,7 +93,7 @@ def exactly(params: list[Param], count: int) -> None:
 
 def expect(params: list[Param], *attrs: int) -> list[Param]:
     """``params``, which must have these types and be no more."""
-    seen = tuple(p.attr & abi.TEE_IOCTL_PARAM_ATTR_TYPE_MASK for p in params)
+    seen = tuple([p.attr & abi.TEE_IOCTL_PARAM_ATTR_TYPE_MASK for p in params])
     if seen != attrs:
         raise bad_parameters(f"parameters of types {seen} instead of {attrs}")
     return params

@@ -14,14 +14,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.abi import tee_ioctl as ioc
 from optemu.errors import TeeError
 from optemu.normal_world.state import make_directory
-from optemu.normal_world.supplicant.params import Param, bad_parameters, expect, value
+from optemu.normal_world.supplicant.params import Param, bad_parameters, expect
 from optemu.normal_world.supplicant.shm import SharedMemory
 from optemu.normal_world.supplicant.unsynced import Unsynced
 
@@ -43,7 +43,21 @@ def _failing(what: str, results: dict[int, int] = _RESULTS, other: int = gp.TEE_
     try:
         yield
     except OSError as error:
-        raise TeeError(results.get(error.errno or 0, other), f"{what}: {error.strerror}") from error
+        raise _failed(what, error, results, other) from error
+
+
+def _failed(
+    what: str, error: OSError, results: dict[int, int] = _RESULTS, other: int = gp.TEE_ERROR_GENERIC
+) -> TeeError:
+    return TeeError(results.get(error.errno or 0, other), f"{what}: {error.strerror}")
+
+
+def _open(name: bytes, directory: int) -> int:
+    """A descriptor of the file, for writing too if it may be written."""
+    try:
+        return os.open(name, os.O_RDWR | _FILE, dir_fd=directory)
+    except OSError:
+        return os.open(name, os.O_RDONLY | _FILE, dir_fd=directory)
 
 
 def _signed(number: int) -> int:
@@ -51,7 +65,7 @@ def _signed(number: int) -> int:
     return number - (1 << 64) if number >> 63 else number
 
 
-class _Open:
+class _OpenItems:
     """What the secure world has open, by number."""
 
     def __init__(self) -> None:
@@ -101,17 +115,22 @@ class ReeFs:
 
     def __init__(self, root: Path, sync: bool = False) -> None:
         self.root = root
-        self.open_items = _Open()
+        self.open_items = _OpenItems()
         self._unsynced = Unsynced() if sync else None
         self._root_fd = -1
         self._lock = threading.Lock()
 
     def process(self, shm: SharedMemory, params: list[Param]) -> int:
         """tee_supp_fs_process."""
-        operation = _OPERATIONS.get(value(params, 0).a)
-        self._mount()
-        if operation is None:
+        if not params:
+            raise bad_parameters("no parameters")
+        row = _OPERATIONS.get(params[0].a)
+        if row is None:
             raise bad_parameters(f"file operation {params[0].a}")
+        types, operation = row
+        expect(params, *types)
+        if self._root_fd < 0:
+            self._mount()
         operation(self, shm, params)
         return gp.TEE_SUCCESS
 
@@ -181,13 +200,15 @@ class ReeFs:
 
     def open(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. [out] value 2.a: number of the file, opened read-only where it cannot be written."""
-        expect(params, _VALUE_IN, _MEM_IN, _VALUE_OUT)
         path = _file_name(shm, params[1])
-        with _failing(_shown(path), {}, gp.TEE_ERROR_ITEM_NOT_FOUND), self._parent(path) as parent:
-            try:
-                fd = os.open(path[-1], os.O_RDWR | _FILE, dir_fd=parent)
-            except OSError:
-                fd = os.open(path[-1], os.O_RDONLY | _FILE, dir_fd=parent)
+        try:
+            if len(path) == 1:
+                fd = _open(path[0], self._root_fd)
+            else:
+                with self._parent(path) as parent:
+                    fd = _open(path[-1], parent)
+        except OSError as error:
+            raise _failed(_shown(path), error, {}, gp.TEE_ERROR_ITEM_NOT_FOUND) from error
         self._opened(fd, path, params)
 
     def _opened(self, fd: int, path: list[bytes], params: list[Param]) -> None:
@@ -197,7 +218,6 @@ class ReeFs:
 
     def create(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. [out] value 2.a: number of the file, which is empty now."""
-        expect(params, _VALUE_IN, _MEM_IN, _VALUE_OUT)
         path = _file_name(shm, params[1])
         with _failing(_shown(path)):
             parent, made = self._walk(path[:-1], make=True)
@@ -214,33 +234,34 @@ class ReeFs:
 
     def close_file(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: number of the file."""
-        expect(params, _VALUE_IN)
         self.open_items.file(params[0].b)
         fd = self.open_items.remove(params[0].b)
         if isinstance(fd, int):
-            with _failing("closing"):
+            try:
                 try:
                     if self._unsynced is not None:
                         self._unsynced.closing(fd)
                 finally:
                     os.close(fd)
+            except OSError as error:
+                raise _failed("closing", error) from error
 
     def read(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c offset. [out] memref 1: what there is, its size what there was."""
-        expect(params, _VALUE_IN, _MEM_OUT)
         fd, offset, buffer = self._transfer(shm, params)
         done = 0
-        with _failing("reading"):
+        try:
             while done < len(buffer):
                 count = os.preadv(fd, [buffer[done:]], offset + done)
                 if not count:
                     break
                 done += count
+        except OSError as error:
+            raise _failed("reading", error) from error
         params[1].b = done
 
     def write(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c offset; memref 1: bytes."""
-        expect(params, _VALUE_IN, _MEM_IN)
         fd, offset, buffer = self._transfer(shm, params)
 
         def write() -> None:
@@ -248,11 +269,13 @@ class ReeFs:
             while done < len(buffer):
                 done += os.pwrite(fd, buffer[done:], offset + done)
 
-        with _failing("writing"):
+        try:
             if self._unsynced is not None:
                 self._unsynced.write(fd, offset, write)
             else:
                 write()
+        except OSError as error:
+            raise _failed("writing", error) from error
 
     def _transfer(self, shm: SharedMemory, params: list[Param]) -> tuple[int, int, memoryview]:
         buffer = shm.view(params[1])
@@ -266,7 +289,6 @@ class ReeFs:
 
     def truncate(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c its new length."""
-        expect(params, _VALUE_IN)
         fd = self.open_items.file(params[0].b)
         with _failing("truncating"):
             os.ftruncate(fd, _signed(params[0].c))
@@ -275,7 +297,6 @@ class ReeFs:
 
     def remove(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. Directories that are left empty go too."""
-        expect(params, _VALUE_IN, _MEM_IN)
         path = _file_name(shm, params[1])
         with _failing(_shown(path)), self._parent(path) as parent:
             os.unlink(path[-1], dir_fd=parent)
@@ -283,7 +304,6 @@ class ReeFs:
 
     def rename(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: may replace; memref 1: old name; memref 2: new name."""
-        expect(params, _VALUE_IN, _MEM_IN, _MEM_IN)
         old, new = _file_name(shm, params[1]), _file_name(shm, params[2])
         results = _RESULTS | {errno.EEXIST: gp.TEE_ERROR_ACCESS_CONFLICT}
         with _failing(_shown(new), results), self._parent(old) as source, self._parent(new) as target:
@@ -297,7 +317,6 @@ class ReeFs:
 
     def opendir(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. [out] value 2.a: number of the directory; one without files counts as not there."""
-        expect(params, _VALUE_IN, _MEM_IN, _VALUE_OUT)
         path = _name(shm, params[1])
         with _failing(_shown(path), {}, gp.TEE_ERROR_ITEM_NOT_FOUND):
             fd, _ = self._walk(path)
@@ -311,13 +330,11 @@ class ReeFs:
 
     def closedir(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: number of the directory."""
-        expect(params, _VALUE_IN)
         self.open_items.names(params[0].b)
         self.open_items.remove(params[0].b)
 
     def readdir(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: number of the directory. [out] memref 1: the next name, with its terminator."""
-        expect(params, _VALUE_IN, _MEM_OUT)
         buffer = shm.view(params[1])
         if buffer is None:
             raise bad_parameters("no shared memory for a name")
@@ -330,18 +347,19 @@ class ReeFs:
         buffer[: len(name) + 1] = name + b"\0"
 
 
-_OPERATIONS: Final[dict[int, Callable[[ReeFs, SharedMemory, list[Param]], None]]] = {
-    rpc.OPTEE_RPC_FS_OPEN: ReeFs.open,
-    rpc.OPTEE_RPC_FS_CREATE: ReeFs.create,
-    rpc.OPTEE_RPC_FS_CLOSE: ReeFs.close_file,
-    rpc.OPTEE_RPC_FS_READ: ReeFs.read,
-    rpc.OPTEE_RPC_FS_WRITE: ReeFs.write,
-    rpc.OPTEE_RPC_FS_TRUNCATE: ReeFs.truncate,
-    rpc.OPTEE_RPC_FS_REMOVE: ReeFs.remove,
-    rpc.OPTEE_RPC_FS_RENAME: ReeFs.rename,
-    rpc.OPTEE_RPC_FS_OPENDIR: ReeFs.opendir,
-    rpc.OPTEE_RPC_FS_CLOSEDIR: ReeFs.closedir,
-    rpc.OPTEE_RPC_FS_READDIR: ReeFs.readdir,
+_Operation: TypeAlias = Callable[[ReeFs, SharedMemory, list[Param]], None]
+_OPERATIONS: Final[dict[int, tuple[tuple[int, ...], _Operation]]] = {
+    rpc.OPTEE_RPC_FS_OPEN: ((_VALUE_IN, _MEM_IN, _VALUE_OUT), ReeFs.open),
+    rpc.OPTEE_RPC_FS_CREATE: ((_VALUE_IN, _MEM_IN, _VALUE_OUT), ReeFs.create),
+    rpc.OPTEE_RPC_FS_CLOSE: ((_VALUE_IN,), ReeFs.close_file),
+    rpc.OPTEE_RPC_FS_READ: ((_VALUE_IN, _MEM_OUT), ReeFs.read),
+    rpc.OPTEE_RPC_FS_WRITE: ((_VALUE_IN, _MEM_IN), ReeFs.write),
+    rpc.OPTEE_RPC_FS_TRUNCATE: ((_VALUE_IN,), ReeFs.truncate),
+    rpc.OPTEE_RPC_FS_REMOVE: ((_VALUE_IN, _MEM_IN), ReeFs.remove),
+    rpc.OPTEE_RPC_FS_RENAME: ((_VALUE_IN, _MEM_IN, _MEM_IN), ReeFs.rename),
+    rpc.OPTEE_RPC_FS_OPENDIR: ((_VALUE_IN, _MEM_IN, _VALUE_OUT), ReeFs.opendir),
+    rpc.OPTEE_RPC_FS_CLOSEDIR: ((_VALUE_IN,), ReeFs.closedir),
+    rpc.OPTEE_RPC_FS_READDIR: ((_VALUE_IN, _MEM_OUT), ReeFs.readdir),
 }
 
 

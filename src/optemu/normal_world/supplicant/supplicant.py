@@ -10,7 +10,7 @@ from pathlib import Path
 from optemu.abi import gp, isocket
 from optemu.abi import tee_ioctl as abi
 from optemu.errors import TeeError
-from optemu.normal_world.device import DeviceFile, Pin
+from optemu.normal_world.device import DeviceFile
 from optemu.normal_world.emmc import RpmbDevice
 from optemu.normal_world.supplicant.handlers import Services
 from optemu.normal_world.supplicant.params import (
@@ -37,6 +37,26 @@ _ROOM = abi.SUPP_RECV_ARG.pack(0, RPC_NUM_PARAMS)
 _EMPTY_REQUEST = (_ROOM + abi.PARAM.pack(abi.TEE_IOCTL_PARAM_ATTR_META, 0, 0, 0)).ljust(REQUEST_SIZE, b"\0")
 # The secure world asks for what may not be there; whoever cares is told by its answer.
 _ORDINARY = (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_SHORT_BUFFER, isocket.TEE_ISOCKET_ERROR_TIMEOUT)
+
+
+class _Block:
+    """Room for one request and its answer, where the driver finds it."""
+
+    __slots__ = ("_address", "_empty", "pin", "request", "view")
+
+    def __init__(self, device: DeviceFile) -> None:
+        self.pin = device.pin(bytearray(abi.BUF_DATA.size + REQUEST_SIZE))
+        self.view = self.pin.view
+        self.request = self.view[abi.BUF_DATA.size :]
+        self._address = self.pin.address + abi.BUF_DATA.size
+        self._empty = abi.BUF_DATA.pack(self._address, REQUEST_SIZE) + _EMPTY_REQUEST
+
+    def clear(self) -> None:
+        """Room for any request."""
+        self.view[:] = self._empty
+
+    def put(self, answer: bytes) -> None:
+        self.view[: abi.BUF_DATA.size + len(answer)] = abi.BUF_DATA.pack(self._address, len(answer)) + answer
 
 
 class Supplicant:
@@ -74,7 +94,7 @@ class Supplicant:
         self._waiters = 0
         self._threads: list[threading.Thread] = []
         self._stopping = False
-        self._idle_blocks: list[Pin] = []
+        self._idle_blocks: list[_Block] = []
 
     @property
     def last_failed_search(self) -> TaSearch | None:
@@ -106,14 +126,12 @@ class Supplicant:
         if services is None:
             return
         try:
-            pin = self._idle_blocks.pop()
+            block = self._idle_blocks.pop()
         except IndexError:
-            pin = services.device.pin(bytearray(abi.BUF_DATA.size + REQUEST_SIZE))
-        block = pin.view
-        if self._receive(services.device, block, pin.address):
-            answer = self._answer(services, bytes(block[abi.BUF_DATA.size :]), lent=True)
-            self._send(services.device, block, pin.address, answer)
-        self._idle_blocks.append(pin)
+            block = _Block(services.device)
+        if self._receive(services.device, block):
+            self._send(services.device, block, self._answer(services, block.request, lent=True))
+        self._idle_blocks.append(block)
 
     def stop(self) -> None:
         """Close the device, which ends what waits in it, and wait a little for the threads."""
@@ -121,8 +139,8 @@ class Supplicant:
         services, self._services = self._services, None
         if services is None:
             return
-        for pin in self._idle_blocks:
-            services.device.unpin(pin)
+        for block in self._idle_blocks:
+            services.device.unpin(block.pin)
         self._idle_blocks.clear()
         services.close()
         for thread in self._threads:
@@ -139,26 +157,23 @@ class Supplicant:
 
     def _main(self, services: Services) -> None:
         device = services.device
-        block = bytearray(abi.BUF_DATA.size + REQUEST_SIZE)
-        pin = device.pin(block)
+        block = _Block(device)
         try:
-            while self._receive(device, block, pin.address):
-                raw = bytes(block[abi.BUF_DATA.size :])
-                self._send(device, block, pin.address, self._answer(services, raw))
+            while self._receive(device, block):
+                self._send(device, block, self._answer(services, block.request))
                 with self._lock:
                     self._waiters += 1
         finally:
-            device.unpin(pin)
+            device.unpin(block.pin)
             with self._lock:
                 self._waiters -= 1
 
-    def _receive(self, device: DeviceFile, block: bytearray | memoryview, address: int) -> bool:
+    def _receive(self, device: DeviceFile, block: _Block) -> bool:
         """Wait for a request to lie in ``block``; False when there will be none any more."""
         while not self._stopping:
-            block[abi.BUF_DATA.size :] = _EMPTY_REQUEST
-            abi.BUF_DATA.pack_into(block, 0, address + abi.BUF_DATA.size, REQUEST_SIZE)
+            block.clear()
             try:
-                device.ioctl(abi.TEE_IOC_SUPPL_RECV, address)
+                device.ioctl(abi.TEE_IOC_SUPPL_RECV, block.pin.address)
             except OSError as error:
                 if error.errno in (errno.EINTR, errno.EAGAIN):
                     continue
@@ -167,7 +182,7 @@ class Supplicant:
             return True
         return False
 
-    def _answer(self, services: Services, raw: bytes, lent: bool = False) -> bytes:
+    def _answer(self, services: Services, raw: memoryview, lent: bool = False) -> bytes:
         """What to send back for the request ``raw``; meanwhile another thread receives, if it may and must."""
         try:
             request = decode(raw)
@@ -178,7 +193,7 @@ class Supplicant:
             _, count = abi.SUPP_RECV_ARG.unpack_from(raw)
             count = min(count, RPC_NUM_PARAMS)
             params = raw[abi.SUPP_RECV_ARG.size :][: count * abi.PARAM.size]
-            return abi.SUPP_SEND_ARG.pack(error.code, count) + params
+            return abi.SUPP_SEND_ARG.pack(error.code, count) + bytes(params)
         if not lent:
             self._leave_waiters(services, may_spawn=bool(request.meta))
         return encode(self._serve(services, request), request)
@@ -214,12 +229,10 @@ class Supplicant:
             log.exception("%s failed, a defect of optemu; the TEE is told TEE_ERROR_GENERIC", row.name)
             return gp.TEE_ERROR_GENERIC
 
-    def _send(self, device: DeviceFile, block: bytearray | memoryview, address: int, answer: bytes) -> None:
-        begin = abi.BUF_DATA.size
-        block[begin : begin + len(answer)] = answer
-        abi.BUF_DATA.pack_into(block, 0, address + begin, len(answer))
+    def _send(self, device: DeviceFile, block: _Block, answer: bytes) -> None:
+        block.put(answer)
         try:
-            device.ioctl(abi.TEE_IOC_SUPPL_SEND, address)
+            device.ioctl(abi.TEE_IOC_SUPPL_SEND, block.pin.address)
         except OSError as error:
             # The requester may be gone; the next request can be served all the same.
             self._log_failure("TEE_IOC_SUPPL_SEND", error)

@@ -56,7 +56,7 @@ ROWS: Final = (
         rpc.OPTEE_RPC_CMD_RPMB,
         "OPTEE_RPC_CMD_RPMB",
         rpmb,
-        "frames of the eMMC's RPMB partition; there is no device yet",
+        "frames of the eMMC's RPMB partition",
         "request:size response:size",
         lambda request, response: (request.b, response.b),
     ),

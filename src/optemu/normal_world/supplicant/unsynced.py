@@ -49,7 +49,8 @@ class Unsynced:
         try:
             write()
         finally:
-            self.changed(fd)
+            if fd not in self._files:
+                self.changed(fd)
         if commit:
             self.sync()
 

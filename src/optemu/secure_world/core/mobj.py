@@ -83,10 +83,15 @@ class Mobj:
 
     def read(self, offset: int, size: int) -> bytes:
         """A copy of ``size`` bytes at ``offset``."""
+        if self.view is not None:
+            return bytes(self.view[offset : offset + size])
         return b"".join(self.spans(offset, size))
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Store ``data`` at ``offset``."""
+        if self.view is not None:
+            self.view[offset : offset + len(data)] = data
+            return
         at = 0
         for view in self.spans(offset, len(data)):
             view[:] = data[at : at + len(view)]

@@ -2,16 +2,44 @@
 
 from typing import TYPE_CHECKING
 
-from optemu.abi import gp
-from optemu.abi.obj import TEE_STORAGE_PRIVATE
+from optemu.abi import gp, shdr
+from optemu.abi.obj import TEE_STORAGE_PRIVATE, TEE_STORAGE_PRIVATE_RPMB
 from optemu.errors import TeeError
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.crypto.signed_header import SignedImage
 from optemu.secure_world.storage.tadb import InstalledTa, TaDb
+from optemu.secure_world.storage.tee_fs import Ree
 from optemu.secure_world.storage.ver_db import SUBKEY_VER_DB, TA_VER_DB, VersionDb
 
 if TYPE_CHECKING:
     from optemu.secure_world.core.tee import Tee
+
+
+def install_ta(tadb: TaDb, ree: Ree, image: SignedImage) -> int | None:
+    """install_ta of core/pta/secstor_ta_mgmt.c: a believed image into ``tadb``; the version that it replaces.
+
+    TEE_ERROR_SECURITY when it is not of the sort that can be installed, TEE_ERROR_ACCESS_CONFLICT when a newer version
+    is installed.
+    """
+    if image.subkeys:
+        by = image.subkeys[-1].key.name
+        why = f"{by} signed it, and only what a root key itself signed can be installed: sign it with one"
+        raise TeeError(gp.TEE_ERROR_SECURITY, why)
+    if image.img_type != shdr.SHDR_BOOTSTRAP_TA:
+        kind = shdr.IMG_TYPE_NAMES[image.img_type]
+        why = f"it is of type {kind}, and only SHDR_BOOTSTRAP_TA can be installed: sign it anew, unencrypted"
+        raise TeeError(gp.TEE_ERROR_SECURITY, why)
+    assert image.uuid is not None
+    assert image.ta_version is not None
+    installed = tadb.version(ree, image.uuid)
+    if installed is not None and installed > image.ta_version:
+        raise TeeError(
+            gp.TEE_ERROR_ACCESS_CONFLICT,
+            f"TA {gp.uuid_str(image.uuid)} is of version {image.ta_version}, and version {installed} is installed: "
+            "sign it with a higher version, or remove that one first (optemu ta remove)",
+        )
+    tadb.install(ree, image.uuid, image.ta_version, image.payload)
+    return installed
 
 
 class TaRecords:
@@ -19,11 +47,14 @@ class TaRecords:
 
     def __init__(self, tee: "Tee") -> None:
         fops = tee.storage.file_ops(TEE_STORAGE_PRIVATE)
+        in_rpmb = tee.board.config.ta_version_db_rpmb
+        ver_db_fops = tee.storage.file_ops(TEE_STORAGE_PRIVATE_RPMB) if in_rpmb else fops
         assert fops is not None
+        assert ver_db_fops is not None, "the configuration has no RPMB"
         self._storage = tee.storage
         self._tadb = TaDb(fops, tee.board.entropy)
-        self._ta_versions = VersionDb(fops, TA_VER_DB)
-        self._subkey_versions = VersionDb(fops, SUBKEY_VER_DB)
+        self._ta_versions = VersionDb(ver_db_fops, TA_VER_DB)
+        self._subkey_versions = VersionDb(ver_db_fops, SUBKEY_VER_DB)
 
     def open(self, thread: Thread, uuid: bytes) -> InstalledTa:
         """secstor_ta_open; TEE_ERROR_ITEM_NOT_FOUND."""
@@ -33,18 +64,9 @@ class TaRecords:
             return self._tadb.open(ree, uuid)
 
     def install(self, thread: Thread, image: SignedImage) -> None:
-        """install_ta: TEE_ERROR_ACCESS_CONFLICT when a newer version is installed."""
-        assert image.uuid is not None
-        assert image.ta_version is not None
+        """``install_ta``, in the database of this core."""
         with self._storage.ree(thread) as ree:
-            installed = self._tadb.version(ree, image.uuid)
-            if installed is not None and installed > image.ta_version:
-                raise TeeError(
-                    gp.TEE_ERROR_ACCESS_CONFLICT,
-                    f"TA {gp.uuid_str(image.uuid)} is of version {image.ta_version}, "
-                    f"and version {installed} is installed",
-                )
-            self._tadb.install(ree, image.uuid, image.ta_version, image.payload)
+            install_ta(self._tadb, ree, image)
 
     def check_update_versions(self, thread: Thread, image: SignedImage) -> None:
         """check_update_version: subkeys and TA may not be older than those seen before.

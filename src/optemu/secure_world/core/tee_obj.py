@@ -36,6 +36,15 @@ def _handle(n: int) -> int:
 _handles = map(_handle, itertools.count())
 
 
+class NativeKey:
+    """Room for the provider's key, which copies of an object share: loading one can take longer than its use."""
+
+    __slots__ = ("key",)
+
+    def __init__(self) -> None:
+        self.key: object | None = None
+
+
 class TeeObj:
     """struct tee_obj: a transient object, or an open persistent one."""
 
@@ -75,8 +84,8 @@ class TeeObj:
         """What is set, by TEE_ATTR_*: octets in bytearrays, so that they can be wiped."""
         self.heap = OBJECT_HEAP
         """What it takes of the core's heap on a board, in octets."""
-        self.native: object | None = None
-        """The provider's key made of ``attrs``; whoever changes those sets it to None."""
+        self.native = NativeKey()
+        """Of the key that ``attrs`` are; whoever changes those puts another in its place."""
         self.data_size = 0
         self.ds_pos = 0
         """Position in the data stream."""
@@ -92,7 +101,7 @@ class TeeObj:
                 value[:] = bytes(len(value))
         self.attrs = {}
         self.have_attrs = 0
-        self.native = None
+        self.native = NativeKey()
 
 
 _T = TypeVar("_T")

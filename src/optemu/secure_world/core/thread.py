@@ -9,7 +9,7 @@ import logging
 import struct
 import threading
 from collections.abc import Callable
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from greenlet import getcurrent, greenlet
@@ -37,7 +37,7 @@ _NO_CALL: tuple[int, ...] = ()
 _U32 = struct.Struct("<I")
 
 
-class ShmCacheUser(Enum):
+class ShmCacheUser(IntEnum):
     """enum thread_shm_cache_user: who keeps shared memory with a thread."""
 
     SOCKET = auto()
@@ -45,6 +45,12 @@ class ShmCacheUser(Enum):
     RPMB = auto()
     RPMB_KERNEL = auto()
 
+
+_VALUE_OUTPUTS = (optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT, optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INOUT)
+_MEMREF_OUTPUTS = (optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_OUTPUT, optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INOUT)
+_MEMREFS = (optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT, *_MEMREF_OUTPUTS)
+# A NULL memory reference travels as temporary memory without an address.
+_TO_NULL = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_INPUT - optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT
 
 _SHM_KINDS = {ShmCacheUser.RPMB_KERNEL: rpc_abi.OPTEE_RPC_SHM_TYPE_KERNEL}
 """Whose memory is not the supplicant's."""
@@ -127,7 +133,7 @@ class Thread:
         trace = self._pool.trace
         if trace.on:
             trace.enter(points.RPC_CMD, cmd)
-        arg = self._get_rpc_arg()
+        arg = self.rpc_arg or self._get_rpc_arg()
         self._fill_rpc_arg(arg, cmd, params)
         cookie = self.rpc_mobj.cookie if self.rpc_mobj is not None else 0
         self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_CMD, cookie >> 32, cookie & 0xFFFFFFFF)
@@ -153,28 +159,24 @@ class Thread:
 
     @staticmethod
     def _fill_rpc_arg(arg: memoryview, cmd: int, params: list[RpcParam]) -> None:
-        optee_msg.MSG_ARG.pack_into(arg, 0, cmd, 0, 0, 0, 0, gp.TEE_ERROR_GENERIC, 0, len(params))
-        at = optee_msg.MSG_ARG.size
+        numbers: list[int] = []
         for p in params:
-            c = p.c if p.mobj is None else p.mobj.cookie
-            attr = p.attr
-            if p.mobj is None and attr >= optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT:
-                # A NULL memory reference travels as temporary memory without an address.
-                attr += optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_INPUT - optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT
-            optee_msg.MSG_PARAM.pack_into(arg, at, attr, p.a, p.b, c)
-            at += optee_msg.MSG_PARAM.size
+            if p.mobj is not None:
+                numbers += (p.attr, p.a, p.b, p.mobj.cookie)
+            else:
+                numbers += (p.attr + _TO_NULL if p.attr in _MEMREFS else p.attr, p.a, p.b, p.c)
+        count = len(params)
+        optee_msg.MSG_ARGS[count].pack_into(arg, 0, cmd, 0, 0, 0, 0, gp.TEE_ERROR_GENERIC, 0, count, *numbers)
 
     @staticmethod
     def _rpc_arg_result(arg: memoryview, params: list[RpcParam]) -> int:
-        at = optee_msg.MSG_ARG.size
-        for p in params:
-            _, a, b, c = optee_msg.MSG_PARAM.unpack_from(arg, at)
-            if p.attr in (optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT, optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INOUT):
-                p.a, p.b, p.c = a, b, c
-            elif p.attr in (optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_OUTPUT, optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INOUT):
-                p.b = b
-            at += optee_msg.MSG_PARAM.size
-        ret: int = optee_msg.MSG_ARG.unpack_from(arg, 0)[5]
+        answer = optee_msg.MSG_ARGS[len(params)].unpack_from(arg, 0)
+        for at, p in zip(range(9, len(answer), 4), params, strict=True):
+            if p.attr in _VALUE_OUTPUTS:
+                p.a, p.b, p.c = answer[at : at + 3]
+            elif p.attr in _MEMREF_OUTPUTS:
+                p.b = answer[at + 1]
+        ret: int = answer[5]
         return ret
 
     def rpc_alloc(self, size: int, kind: int = rpc_abi.OPTEE_RPC_SHM_TYPE_APPL) -> Mobj:

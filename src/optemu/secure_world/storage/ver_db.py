@@ -18,6 +18,29 @@ _ENTRY: Final = struct.Struct("<16sI")
 TA_VER_DB: Final = b"ta_ver.db\0"
 SUBKEY_VER_DB: Final = b"subkey_ver.db\0"
 
+Floor = dict[bytes, tuple[int, int]]
+"""UUID to (place of its entry, version)."""
+
+
+def parse_versions(raw: bytes, name: str) -> tuple[int, Floor]:
+    """(entries, what they say) of the object ``name``; of two entries for one UUID the first counts.
+
+    TEE_ERROR_BAD_STATE says what is wrong with it. Empty it may be: the power went while it was made. What follows the
+    last entry was never counted.
+    """
+    if not raw:
+        return 0, {}
+    if len(raw) < _HEADER.size:
+        raise TeeError(gp.TEE_ERROR_BAD_STATE, f"{name} ends in its header")
+    _, count = _HEADER.unpack_from(raw)
+    end = _HEADER.size + count * _ENTRY.size
+    if len(raw) < end:
+        raise TeeError(gp.TEE_ERROR_BAD_STATE, f"{name} ends before its {count} entries do")
+    floor: Floor = {}
+    for place, (uuid, version) in enumerate(_ENTRY.iter_unpack(raw[_HEADER.size : end])):
+        floor.setdefault(uuid, (place, version))
+    return count, floor
+
 
 class VersionDb:
     """One of the two, which ``fops`` keeps under ``obj_id``."""
@@ -25,8 +48,7 @@ class VersionDb:
     def __init__(self, fops: FileOperations, obj_id: bytes) -> None:
         self._fops = fops
         self._pobj = Pobj(fops, gp.NIL_UUID, obj_id)
-        self._floor: dict[bytes, tuple[int, int]] | None = None
-        """UUID to (place of its entry, version)."""
+        self._floor: Floor | None = None
         self._count = 0
 
     def is_lowest(self, uuid: bytes, version: int) -> bool:
@@ -52,7 +74,7 @@ class VersionDb:
         floor[uuid] = index, version
         self._floor = floor
 
-    def _load(self, ree: Ree) -> dict[bytes, tuple[int, int]]:
+    def _load(self, ree: Ree) -> Floor:
         self._count = 0
         try:
             size, fh = self._fops.open(ree, self._pobj)
@@ -64,23 +86,8 @@ class VersionDb:
             raw = self._fops.read(ree, fh, 0, size)
         finally:
             self._fops.close(ree, fh)
-        if not raw:  # the power went while it was made
-            return {}
-        if len(raw) < _HEADER.size:
-            raise TeeError(gp.TEE_ERROR_BAD_STATE, f"{self._name} ends in its header")
-        _, count = _HEADER.unpack_from(raw)
-        if len(raw) < _HEADER.size + count * _ENTRY.size:
-            raise TeeError(gp.TEE_ERROR_BAD_STATE, f"{self._name} ends before its {count} entries do")
-        floor: dict[bytes, tuple[int, int]] = {}
-        for n in range(count):
-            uuid, version = _ENTRY.unpack_from(raw, _HEADER.size + n * _ENTRY.size)
-            floor.setdefault(uuid, (n, version))
-        self._count = count
+        self._count, floor = parse_versions(raw, self._pobj.obj_id.rstrip(b"\0").decode())
         return floor
-
-    @property
-    def _name(self) -> str:
-        return self._pobj.obj_id.rstrip(b"\0").decode()
 
     def _store(self, ree: Ree, index: int, uuid: bytes, version: int) -> None:
         """The entry first, then the header that counts it."""

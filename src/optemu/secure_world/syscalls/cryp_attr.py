@@ -301,3 +301,5 @@ def tee_obj_attr_copy_from(o: TeeObj, src: TeeObj) -> None:
         if attr_id in props.index
     }
     set_attrs(o, values, have_attrs)
+    if o.object_type == src.object_type:
+        o.native = src.native

@@ -127,10 +127,10 @@ def initialized_key(ta: "UserTaCtx", handle: int, absent: int) -> TeeObj:
 
 
 def native_key(o: TeeObj) -> Any:
-    """The provider's key of an object, made once."""
-    if o.native is None:
-        o.native = load_key(o.object_type, o.attrs)
-    return o.native
+    """The provider's key of an object, made once for it and its copies."""
+    if o.native.key is None:
+        o.native.key = load_key(o.object_type, o.attrs)
+    return o.native.key
 
 
 def bb_memdup_user(ta: "UserTaCtx", va: int, size: int) -> bytes:
