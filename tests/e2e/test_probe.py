@@ -172,11 +172,13 @@ def test_a_ta_calls_a_static_one(probe: Session) -> None:
     assert (out.data, stage.a) == (b"static", 3)
 
 
-def test_a_missing_ta_is_reported_to_the_calling_ta(probe: Session) -> None:
+@pytest.mark.parametrize(("uuid", "code"), [(bytes(15) + b"\1", 0xFFFF0008), (bytes(16), 0xFFFF0000)])
+def test_a_missing_ta_is_reported_to_the_calling_ta(probe: Session, uuid: bytes, code: int) -> None:
+    """A UUID of zeros is refused by the database of installed TAs, and nowhere looked for."""
     stage = Value.output()
     with pytest.raises(TeecError) as caught:
-        probe.invoke(command("CALL_TA"), TempMemref.input(bytes(16) + bytes(4)), None, None, stage)
-    assert caught.value.code == 0xFFFF0008
+        probe.invoke(command("CALL_TA"), TempMemref.input(uuid + bytes(4)), None, None, stage)
+    assert caught.value.code == code
     assert (stage.a, stage.b) == (1, TEEC_ORIGIN_TEE)
 
 

@@ -73,7 +73,7 @@ class TaDb:
     def lacks(self, uuid: bytes) -> bool:
         """Is it certain, without a look at the object, that TA ``uuid`` is not installed?"""
         entries = self._entries
-        return entries is not None and not any(entry and entry.uuid == uuid for entry in entries)
+        return entries is not None and uuid != gp.NIL_UUID and not any(e and e.uuid == uuid for e in entries)
 
     def version(self, ree: Ree, uuid: bytes) -> int | None:
         """The version of TA ``uuid`` that is installed; None: it is not."""
@@ -102,9 +102,7 @@ class TaDb:
 
     def install(self, ree: Ree, uuid: bytes, version: int, payload: bytes | memoryview) -> None:
         """In one commit, in place of what is installed as ``uuid`` (tee_tadb_ta_create, _write, _close_and_commit)."""
-        if uuid == gp.NIL_UUID:
-            raise TeeError(gp.TEE_ERROR_GENERIC, "a TA of no UUID cannot be installed")
-        entries = self._load(ree)
+        old, entries = self._find(ree, uuid), self._load(ree)
         used = {entry.file_number for entry in entries if entry}
         number = next(n for n in itertools.count() if n not in used)
         iv, key = self._rng.read(_IV_SIZE), self._rng.read(_KEY_SIZE)
@@ -116,7 +114,6 @@ class TaDb:
         except TeeError:
             _remove_file(ree, new.file)
             raise
-        old = self._find(ree, uuid)
         # In its place, else in a free one, else behind the last. When that fails the file stays: the entry may be there
         # by now; and if not, the next TA that is installed overwrites it.
         self._write(ree, entries.index(old) if old in entries else len(entries), new)
@@ -134,6 +131,8 @@ class TaDb:
     # --- the object -----------------------------------------------------------------------------------------
 
     def _find(self, ree: Ree, uuid: bytes) -> _Entry | None:
+        if uuid == gp.NIL_UUID:
+            raise TeeError(gp.TEE_ERROR_GENERIC, "a UUID of zeros is no TA's")
         return next((entry for entry in self._load(ree) if entry and entry.uuid == uuid), None)
 
     def _pobj(self) -> Pobj:
