@@ -95,9 +95,8 @@ ree_fs.make_directory = lambda path, sync: path.mkdir(parents=True, exist_ok=Tru
 )
 def test_stops_at_every_file_operation_notice(built: Path, tmp_path: Path, wrong: str, work: int, said: str) -> None:
     """What is done in a wrong order, or not synced."""
-    stops = "import storage_stops as s; images = s.Images(tas); "
-    run = python(
-        "-c", f"{RUN}{stops}{wrong}s.at_every_call(s.KINDS[0], s.WORKLOADS[{work}], images, scratch)", built, tmp_path
-    )
+    stops = f"import storage_stops as s; work = s.WORKLOADS[{work}]; {wrong}"
+    at_every_call = "s.at_every_call(work.kinds[0], work, s.Images(tas), scratch)"
+    run = python("-c", f"{RUN}{stops}{at_every_call}", built, tmp_path)
     assert run.returncode == 1
     assert re.search(said, run.stderr.splitlines()[-1]), run.stderr
