@@ -236,6 +236,13 @@ def test_access_rights(room: Room, what: str) -> None:
     assert room.space.check_access_rights(R | ANY | SECURE | NONSECURE, va, size) == DENIED
 
 
+@pytest.mark.parametrize("va", [0, DATA, (1 << 32) - 1, 1 << 32, (1 << 64) - 1])
+def test_nothing_may_be_anywhere(room: Room, va: int) -> None:
+    """As upstream has it: no bytes at an address that cannot be."""
+    assert room.space.check_access_rights(R | W, va, 0) == OK
+    assert room.space.check_access_rights(R | ANY | SECURE | NONSECURE, va, 0) == DENIED
+
+
 # --- copies ----------------------------------------------------------------------------------------------------------------
 
 

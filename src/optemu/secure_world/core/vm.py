@@ -282,12 +282,12 @@ class AddressSpace:
     def check_access_rights(self, flags: int, va: int, size: int) -> int:
         """vm_check_access_rights: TEE_SUCCESS or TEE_ERROR_ACCESS_DENIED."""
         denied = gp.TEE_ERROR_ACCESS_DENIED
-        if va + size > ADDRESS_END:
-            return denied
         if flags & TEE_MEMORY_ACCESS_NONSECURE and flags & TEE_MEMORY_ACCESS_SECURE:
             return denied
         if not size:
             return gp.TEE_SUCCESS
+        if va + size > ADDRESS_END:
+            return denied
         if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and not self.is_private(va, size):
             return denied
         at = va
