@@ -207,16 +207,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
         case "rpmb_size":
             if type(value) is int and value in _RPMB_SIZES:
                 return value
-        case (
-            "reg_mem"
-            | "ta_aslr"
-            | "ta_pauth"
-            | "rpmb"
-            | "sync"
-            | "rpmb_write_key"
-            | "ree_fs_integrity_rpmb"
-            | "ta_version_db_rpmb"
-        ):
+        case _ if key in _SWITCHES:
             if isinstance(value, bool):
                 return value
         case "state" | "plugin_dir" | "tpm_event_log":
@@ -228,6 +219,7 @@ def _convert(path: Path, table: str, key: str, value: object) -> object:
     raise wrong
 
 
+_SWITCHES = {f.name for f in fields(Config) if isinstance(f.default, bool)}
 _EXPECTED = {
     "huk": "32 hexadecimal digits",
     "die_id": "64 hexadecimal digits",
@@ -243,16 +235,9 @@ _EXPECTED = {
     "early_tas": "a list of ELF files",
     "ta_dirs": "a list of directories",
     "state": "a directory",
-    "sync": "true or false",
     "plugin_dir": "a directory",
     "tpm_event_log": "a file",
-    "reg_mem": "true or false",
-    "ta_aslr": "true or false",
-    "ta_pauth": "true or false",
-    "rpmb": "true or false",
     "rpmb_size": "KiB, a multiple of 128 up to 16384",
-    "rpmb_write_key": "true or false",
-    "ree_fs_integrity_rpmb": "true or false",
-    "ta_version_db_rpmb": "true or false",
+    **dict.fromkeys(_SWITCHES, "true or false"),
 }
 assert set(_EXPECTED) == {f.name for f in fields(Config)}

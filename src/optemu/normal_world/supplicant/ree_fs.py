@@ -190,6 +190,9 @@ class ReeFs:
     @contextlib.contextmanager
     def _parent(self, path: list[bytes]) -> Iterator[int]:
         """The directory that holds what ``path`` names."""
+        if len(path) == 1:
+            yield self._root_fd
+            return
         fd, _ = self._walk(path[:-1])
         try:
             yield fd
@@ -202,11 +205,8 @@ class ReeFs:
         """[in] memref 1: name. [out] value 2.a: number of the file, opened read-only where it cannot be written."""
         path = _file_name(shm, params[1])
         try:
-            if len(path) == 1:
-                fd = _open(path[0], self._root_fd)
-            else:
-                with self._parent(path) as parent:
-                    fd = _open(path[-1], parent)
+            with self._parent(path) as parent:
+                fd = _open(path[-1], parent)
         except OSError as error:
             raise _failed(_shown(path), error, {}, gp.TEE_ERROR_ITEM_NOT_FOUND) from error
         self._opened(fd, path, params)
@@ -237,14 +237,12 @@ class ReeFs:
         self.open_items.file(params[0].b)
         fd = self.open_items.remove(params[0].b)
         if isinstance(fd, int):
-            try:
+            with _failing("closing"):
                 try:
                     if self._unsynced is not None:
                         self._unsynced.closing(fd)
                 finally:
                     os.close(fd)
-            except OSError as error:
-                raise _failed("closing", error) from error
 
     def read(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c offset. [out] memref 1: what there is, its size what there was."""
