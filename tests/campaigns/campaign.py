@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 from optemu.machine import Machine
+from optemu.normal_world.libteec import Session
 
 HANG_SECONDS = 1.0
 """Of work: a machine that is busy with others is not to blame."""
@@ -67,6 +68,35 @@ class Campaign(ABC):
         finally:
             watch.end()
             bugs.end()
+
+
+class TaCampaign(Campaign):
+    """Inputs in a session with a TA, which is kept from one to the next."""
+
+    def __init__(self, scratch: Path) -> None:
+        super().__init__(scratch)
+        self.context = self.machine.connect()
+        self.session: Session | None = None
+        self.calls = 0
+        """In this session."""
+
+    def make_machine(self, scratch: Path) -> Machine:
+        return Machine(ta_dirs=[scratch])
+
+    def end_session(self) -> None:
+        if self.session is not None:
+            self.session.CloseSession()
+            self.session = None
+
+    def check(self) -> None:
+        super().check()
+        self.end_session()
+        assert not self.machine.tee.open_sessions
+
+    def close(self) -> None:
+        self.end_session()
+        self.context.FinalizeContext()
+        super().close()
 
 
 class Bugs(logging.Handler):

@@ -9,11 +9,10 @@ from uuid import UUID
 
 from tas.constants import PROBE, PROBE_ARM_UUID, PROBE_UUID
 
-from campaigns.campaign import Campaign, edge
+from campaigns.campaign import TaCampaign, edge
 from optemu.abi import cryp, obj
 from optemu.abi import syscalls as scn
-from optemu.machine import Machine
-from optemu.normal_world.libteec import TEEC_ERROR_TARGET_DEAD, Session, TeecError, TempMemref, Value
+from optemu.normal_world.libteec import TEEC_ERROR_TARGET_DEAD, TeecError, TempMemref, Value
 from optemu.secure_world.core.user_ta import UserTaCtx
 from optemu.secure_world.crypto.algorithms import ALGORITHMS
 from optemu.secure_world.syscalls.cryp_types import OBJECT_TYPES
@@ -119,20 +118,14 @@ def _fitting(ta: UserTaCtx, number: int) -> list[int]:
     return [h for h, cs in ta.cryp_states.items() if not classes or cs.alg.op_class in classes]
 
 
-class Objects(Campaign):
+class Objects(TaCampaign):
     """Most arguments are what the call wants; each may be wrong. One TA in two is an Arm32 one."""
 
     name, share = "objects", 10
 
     def __init__(self, scratch: Path) -> None:
         super().__init__(scratch)
-        self.context = self.machine.connect()
-        self.session: Session | None = None
-        self.calls = 0
         self.private = 0
-
-    def make_machine(self, scratch: Path) -> Machine:
-        return Machine(ta_dirs=[scratch])
 
     def one(self, rng: Random) -> None:
         if self.session is None or self.calls > 100:
@@ -154,10 +147,10 @@ class Objects(Campaign):
             self.session.invoke(_RAW, Value.input(number), packed, Value.output(), TempMemref.inout(bytearray(memory)))
         except TeecError as e:
             if e.code == TEEC_ERROR_TARGET_DEAD:
-                self._close()
+                self.end_session()
 
     def _open(self, rng: Random) -> None:
-        self._close()
+        self.end_session()
         self.session, self.calls = self.context.OpenSession(UUID(rng.choice((PROBE_UUID, PROBE_ARM_UUID)))), 0
         addresses = TempMemref.inout(bytearray(8 * PROBE["PROBE_ADDR_COUNT"]))
         self.session.invoke(PROBE["PROBE_CMD_ADDRESSES"], addresses)
@@ -224,18 +217,6 @@ class Objects(Campaign):
             attrs += obj.UTEE_ATTRIBUTE.pack(self.private, rng.choice(_SMALL[:-2]), attr_id)
         return (struct.pack("<QQ", rng.choice(_SMALL), 0) + octets + attrs).ljust(_ROOM, b"\0")
 
-    def _close(self) -> None:
-        if self.session is not None:
-            self.session.CloseSession()
-            self.session = None
-
     def check(self) -> None:
         super().check()
-        self._close()
-        assert not self.machine.tee.open_sessions
         assert not any(isinstance(c, UserTaCtx) for c in self.machine.tee.manager.contexts), "a TA was left"
-
-    def close(self) -> None:
-        self._close()
-        self.context.FinalizeContext()
-        super().close()

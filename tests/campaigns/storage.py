@@ -8,12 +8,11 @@ from uuid import UUID
 from crypt_client import Panicked, Tee, TeeResult
 from tas.constants import CRYPT_UUID
 
-from campaigns.campaign import Campaign, damaged, edge
+from campaigns.campaign import TaCampaign, damaged, edge
 from optemu.abi import gp, obj
 from optemu.abi import tee_ioctl as ioc
 from optemu.board.config import Config
 from optemu.machine import Machine
-from optemu.normal_world.libteec import Session
 from optemu.normal_world.supplicant.params import Param
 from optemu.normal_world.supplicant.shm import SharedMemory
 
@@ -32,18 +31,16 @@ _RESULTS = (
 )
 
 
-class Storage(Campaign):
+class Storage(TaCampaign):
     """Each input is one function of the storage API; files change behind its back, or answers on their way."""
 
     name, share = "storage", 4
 
     def __init__(self, scratch: Path) -> None:
         super().__init__(scratch)
-        self.context = self.machine.connect()
         self.rng = Random(0)
         self.lies = 0
         """Of a hundred answers so many are no true ones."""
-        self.session: Session | None = None
         self.handles: list[int] = []
         assert self.machine.supplicant is not None
         services = self.machine.supplicant._services
@@ -86,9 +83,9 @@ class Storage(Campaign):
         except TeeResult:
             pass
         except Panicked:
-            self._close()
+            self.end_session()
         if len(self.handles) > 20:
-            self._close()
+            self.end_session()
         assert self.machine.tee.threads.busy == 0
 
     def _call(self, rng: Random, tee: Tee) -> None:
@@ -139,18 +136,6 @@ class Storage(Campaign):
         else:
             file.write_bytes(damaged(rng, file.read_bytes()))
 
-    def _close(self) -> None:
+    def end_session(self) -> None:
         self.handles = []
-        if self.session is not None:
-            self.session.CloseSession()
-            self.session = None
-
-    def check(self) -> None:
-        super().check()
-        self._close()
-        assert not self.machine.tee.open_sessions
-
-    def close(self) -> None:
-        self._close()
-        self.context.FinalizeContext()
-        super().close()
+        super().end_session()
