@@ -375,6 +375,16 @@ class Kills:
         raise AssertionError
 
 
+def built(scratch: Path, *projects: str) -> Path:
+    """The directory with those TAs of ``tas``, signed."""
+    from optemu.sdk import build as sdk
+
+    out = scratch / "tas"
+    for project in projects:
+        sdk.build(Path(__file__).parent / "tas" / project, sdk.Options(out=out, host=False))
+    return out
+
+
 def main() -> None:
     p = argparse.ArgumentParser(prog="storage_kills", description=__doc__)
     p.add_argument("--count", type=int, default=2000, help="points in all")
@@ -384,13 +394,7 @@ def main() -> None:
     logging.getLogger("optemu").setLevel(logging.CRITICAL)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="optemu-kills-") as scratch:
-        tas = args.tas
-        if tas is None:
-            from optemu.sdk import build as sdk
-
-            tas = Path(scratch) / "tas"
-            sdk.build(Path(__file__).parent / "tas" / "crypt", sdk.Options(out=tas, host=False))
-        counts = Kills(tas, Path(scratch)).run(args.count, args.seed)
+        counts = Kills(args.tas or built(Path(scratch), "crypt"), Path(scratch)).run(args.count, args.seed)
     kinds = ", ".join(f"{n:,} {fault}" for fault, n in counts.items())
     took = time.monotonic() - start
     print(f"{sum(counts.values()):,} killed processes from seed {args.seed} on, {took:.0f} s: {kinds}")

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from storage_kills import MODULES, Host, Kind, ended, forked
+from storage_kills import MODULES, Host, Kind, built, ended, forked
 from storage_workloads import WORKLOADS, Board, Images, State, Workload
 
 from optemu.cli.store import open_store
@@ -221,13 +221,7 @@ def main() -> None:
     logging.getLogger("optemu").setLevel(logging.CRITICAL)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="optemu-stops-") as scratch:
-        tas = args.tas
-        if tas is None:
-            from optemu.sdk import build as sdk
-
-            tas = Path(scratch) / "tas"
-            for project in ("crypt", "probe", "quiet"):
-                sdk.build(Path(__file__).parent / "tas" / project, sdk.Options(out=tas, host=False))
+        tas = args.tas or built(Path(scratch), "crypt", "probe", "quiet")
         counts, looks = every(Images(tas), Path(scratch), args.processes, args.quick)
     kinds = ", ".join(f"{counts[how]:,} {how}" for how in HOW)
     took = time.monotonic() - start
