@@ -111,6 +111,8 @@ def stopped(seed: int, fault: str, at: int) -> str:
     """Run a workload with one fault; what it hit, or nothing when the workload was over before. AssertionError."""
     files = FaultyFiles(fault=fault, at=at, seed=seed)
     run = Run(Store(files, seed=seed))
+    # Objects are small here: let some of the writes go to another file, as large ones do.
+    run.store.fs.anew_blocks = (1, 2, 32)[seed % 3]
     for step in workload(seed):
         if step.what != "create" and step.key not in run.objects:
             continue  # an error before has left it out

@@ -12,6 +12,8 @@ from optemu.abi import gp
 from optemu.errors import TeeError
 from optemu.secure_world.storage.ree_file import MAX_LENGTH
 
+MANY = 70 * 4096
+"""Octets of an object that is not changed in its place."""
 SIZES = [0, 1, 4095, 4096, 4097, 3 * 4096, 31 * 4096, 31 * 4096 + 1, 70 * 4096 + 5, 200_000]
 
 
@@ -156,6 +158,65 @@ def test_an_open_object_is_renamed_and_removed(store: Store):
     store.close(fh)
     assert not store.files.open_files
     assert set(store.files.content) == {b"dirf.db"}
+
+
+def test_what_is_written_anew_goes_to_another_file(store: Store):
+    whole, new = bytearray(data_of(MANY)), data_of(MANY - 50, 1)
+    fh = store.create(bytes(whole))
+    before = set(store.files.content)
+    store.write(fh, 24, new)
+    whole[24 : 24 + len(new)] = new
+    assert store.read(fh) == whole
+    after = set(store.files.content)
+    assert len(after) == len(before), "the file it was in is gone"
+    assert after != before
+    store.write(fh, 5, b"small")
+    whole[5:10] = b"small"
+    assert set(store.files.content) == after, "a small change stays in its file"
+    store.close(fh)
+    assert not store.files.open_files
+    assert Store(store.files).get() == whole
+
+
+def test_what_others_have_open_stays_in_its_file(store: Store):
+    new = data_of(MANY, 1)
+    fh, other = store.create(data_of(MANY)), store.open()
+    before = set(store.files.content)
+    store.write(fh, 0, new)
+    assert set(store.files.content) == before
+    assert store.read(other) == new
+
+
+def test_what_was_renamed_and_is_written_anew_keeps_its_name(store: Store):
+    new = data_of(MANY, 1)
+    fh = store.create(data_of(MANY))
+    store.rename(OBJECT, b"another")
+    store.write(fh, 0, new)
+    store.close(fh)
+    assert store.objects() == [b"another"]
+    assert store.get(b"another") == new
+
+
+def test_what_was_removed_is_not_written_anew(store: Store):
+    fh = store.create(data_of(MANY))
+    store.put(b"another object of this name")
+    assert result(store.write, fh, 0, data_of(MANY, 1)) == gp.TEE_ERROR_ITEM_NOT_FOUND
+    store.close(fh)
+    assert store.get() == b"another object of this name"
+
+
+def test_what_is_written_anew_stays_in_its_file_without_room_for_another(store: Store, monkeypatch):
+    def no_room(name: bytes) -> int:
+        raise TeeError(gp.TEE_ERROR_STORAGE_NO_SPACE, "no room")
+
+    new = data_of(MANY, 1)
+    fh = store.create(data_of(MANY))
+    before = set(store.files.content)
+    monkeypatch.setattr(store.files, "create", no_room)
+    store.write(fh, 0, new)
+    assert set(store.files.content) == before
+    store.close(fh)
+    assert Store(store.files).get() == new
 
 
 def test_what_is_not_there(store: Store):

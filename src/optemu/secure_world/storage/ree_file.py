@@ -31,10 +31,10 @@ class ReeFile(FileHandle):
 
     __slots__ = ("fd", "name", "tree")
 
-    def __init__(self, fd: int, name: FileName, tree: Htree) -> None:
+    def __init__(self, fd: int, name: FileName, tree: Htree | None) -> None:
         self.fd = fd
         self.name = name
-        self.tree: Htree | None = tree
+        self.tree = tree
 
 
 def read_data(files: Files, tree: Htree, pos: int, size: int) -> bytes:

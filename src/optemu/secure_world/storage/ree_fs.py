@@ -46,6 +46,9 @@ class ReeFs(FileOperations):
     ``tidy``: remove files that the database does not name, when it is opened for the first time.
     """
 
+    anew_blocks = 32
+    """Where a write changes so many blocks, and half of the object, all of it is written to another file."""
+
     def __init__(self, keys: KeyManager, rng: Rng, root: Root | None = None, *, tidy: bool = True) -> None:
         self._keys, self._rng, self._root = keys, rng, root
         self._tidy = tidy
@@ -254,8 +257,62 @@ class ReeFs(FileOperations):
         return read_data(ree.files, fh.tree, pos, size)
 
     def write(self, ree: Ree, fh: FileHandle, pos: int, data: bytes) -> None:
+        assert isinstance(fh, ReeFile)
+        if self._open_numbers[fh.name.number] == 1 and self._is_most(fh.tree, pos, len(data)):
+            try:
+                self._write_anew(ree, fh, pos, data)
+                return
+            except TeeError as e:
+                if e.code != gp.TEE_ERROR_STORAGE_NO_SPACE:
+                    raise
+            # Where there is no room for another file, there may be for the other copies of the blocks.
         with self._changing(ree, fh) as tree:
             write_data(ree.files, tree, pos, data)
+
+    def _is_most(self, tree: Htree | None, pos: int, size: int) -> bool:
+        """Does a write of ``size`` octets at ``pos`` change half of the object, and much?"""
+        if tree is None or size < tree.layout.block_size:
+            return False
+        changed = (min(pos + size, tree.length) - pos) // tree.layout.block_size
+        return changed >= self.anew_blocks and 2 * changed * tree.layout.block_size >= tree.length
+
+    def _write_anew(self, ree: Ree, fh: ReeFile, pos: int, data: bytes) -> None:
+        """The object with ``data`` in it goes to another file, as if created again; nobody but ``fh`` has it open.
+
+        Upstream writes to the same file, with a request for each block, for the committed copies lie between.
+        """
+        new: ReeFile | None = None
+        try:
+            with self._dirfile(ree) as dirh:
+                tree, idx, end = self._committed(ree.files, dirh, fh), dirh.index(fh.name.number), pos + len(data)
+                behind = read_data(ree.files, tree, end, max(0, tree.length - end))
+                whole = b"".join((read_data(ree.files, tree, 0, pos), data, behind))
+                # Its name may be another than when it was opened.
+                entry = dirh.entry(idx)
+                name = FileName(dirh.get_tmp(), entry.uuid, entry.obj_id)
+                new = self._create_file(ree.files, dirh, name, whole)
+                self._open_numbers[name.number] += 1
+                self._set_name(ree, dirh, idx, new)
+        finally:
+            # After an error, too, the database may name the new file: the handle is the object's, wherever that is.
+            if new is not None and self._is_named(ree, new):
+                self._move(ree, fh, new)
+            elif new is not None:
+                self.close(ree, new)
+
+    def _is_named(self, ree: Ree, fh: ReeFile) -> bool:
+        """Is it what the database says now? Not known: no."""
+        try:
+            with self._dirfile(ree) as dirh:
+                return dirh.has(fh.name.number)
+        except TeeError:
+            return False
+
+    def _move(self, ree: Ree, fh: ReeFile, new: ReeFile) -> None:
+        """``fh`` is what ``new`` is; the file that it was is closed."""
+        left = ReeFile(fh.fd, fh.name, fh.tree)
+        fh.fd, fh.name, fh.tree = new.fd, new.name, new.tree
+        self.close(ree, left)
 
     def truncate(self, ree: Ree, fh: FileHandle, size: int) -> None:
         with self._changing(ree, fh) as tree:
