@@ -30,6 +30,7 @@ from storage_kills import MODULES, Host, Kind, built, ended, forked
 from storage_workloads import WORKLOADS, Board, Images, State, Workload
 
 from optemu.cli.store import open_store
+from optemu.secure_world.storage.ree_fs import ReeFs
 
 HOW: Final = ("killed before", "torn", "killed after", "power cut after")
 Tree = dict[str, bytes | None]
@@ -199,6 +200,8 @@ def every(images: Images, scratch: Path, processes: int, quick: bool) -> tuple[C
     jobs = [(kind, work) for work in WORKLOADS for kind in work.kinds[: work.quick if quick else None]]
 
     def run(first: int, into: int) -> None:
+        # What is written anew goes to another file, though the objects here are small.
+        ReeFs.anew_blocks = 1
         counts, looks = Counter[str](), 0
         for n, (kind, work) in enumerate(jobs[first::processes]):
             own = scratch / f"{first}-{n}"

@@ -128,6 +128,7 @@ class ObjectsOfATa(Workload):
         Step("write", b"a", b"", 50, b"in place"),
         Step("write", b"a", b"", 4090, b"behind the end"),
         Step("create", b"b", b"", 0, b"second" * 800),
+        Step("write", b"b", b"", 3, b"anew" * 1100),
         Step("truncate", b"a", b"", 10, b""),
         Step("truncate", b"a", b"", 5000, b""),
         Step("rename", b"a", b"c" * 64, 0, b""),
