@@ -106,6 +106,35 @@ def test_a_key_is_kept_with_its_data(tee: Tee, context: Context, crypt_uuid: UUI
         assert other.TEE_GetObjectBufferAttribute(copy, cryp.TEE_ATTR_SECRET_VALUE) == secret
 
 
+def test_what_is_listed_is_as_it_is_now(tee: Tee) -> None:
+    """What objects were when they were listed before, or opened, is remembered: it must not be told of what they are."""
+    key = tee.TEE_AllocateTransientObject(cryp.TEE_TYPE_AES, 256)
+    tee.TEE_GenerateKey(key, 128)
+    handles = {b"data": create(tee, b"data", b"12345"), b"key": create(tee, b"key", b"notes", attributes=key)}
+    changes = [
+        lambda: None,
+        lambda: tee.TEE_WriteObjectData(handles[b"data"], b"longer than it was"),
+        lambda: tee.TEE_TruncateObjectData(handles[b"key"], 3),
+        lambda: tee.TEE_RestrictObjectUsage1(handles[b"key"], cryp.TEE_USAGE_ENCRYPT),
+        lambda: tee.TEE_TruncateObjectData(handles[b"data"], 5),
+        lambda: tee.TEE_RenamePersistentObject(handles[b"data"], b"renamed"),
+    ]
+    for change in changes:
+        change()
+        for _ in range(2):
+            listed = names(tee)
+            told = [tee.TEE_GetObjectInfo1(obj) for obj in handles.values()]
+            assert sorted(_described(info) for info in listed.values()) == sorted(_described(info) for info in told)
+    assert set(listed) == {b"renamed", b"key"}
+    tee.TEE_CloseObject(handles.pop(b"data"))
+    tee.TEE_CloseObject(create(tee, b"renamed", b"in its place", ALL | TEE_DATA_FLAG_OVERWRITE))
+    assert names(tee)[b"renamed"].data_size == len(b"in its place")
+
+
+def _described(info: ObjectInfo) -> tuple[int, ...]:
+    return info.type, info.size, info.max_size, info.usage, info.data_size
+
+
 def test_names_listed_changed_and_gone(tee: Tee) -> None:
     handles = {name: create(tee, name, name * 3, ALL) for name in (b"one", b"two", b"\0\xff/..", b"x" * 64)}
     assert {n: i.data_size for n, i in names(tee).items()} == {n: 3 * len(n) for n in handles}

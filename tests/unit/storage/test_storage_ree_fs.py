@@ -219,6 +219,21 @@ def test_what_is_written_anew_stays_in_its_file_without_room_for_another(store: 
     assert Store(store.files).get() == new
 
 
+def test_a_version_belongs_to_the_octets(store: Store):
+    fh, other = store.create(b"octets"), store.create(b"octets", b"another")
+    seen = {fh.version, other.version}
+    assert len(seen) == 2
+    for change in (lambda: store.write(fh, 0, b"o"), lambda: store.truncate(fh, 3), lambda: store.write(fh, 3, b"ets")):
+        change()
+        assert fh.version not in seen
+        seen.add(fh.version)
+        assert store.fs.version(store.ree, store.pobj()) == fh.version
+    store.close(fh)
+    again = Store(store.files)
+    assert again.fs.version(again.ree, again.pobj()) == fh.version
+    assert result(again.fs.version, again.ree, again.pobj(b"no object")) == gp.TEE_ERROR_ITEM_NOT_FOUND
+
+
 def test_what_is_not_there(store: Store):
     for call in (store.open, store.remove):
         assert result(call) == gp.TEE_ERROR_ITEM_NOT_FOUND

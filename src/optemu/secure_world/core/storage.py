@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final, TypeAlias
 
 from optemu.abi import obj as abi
 from optemu.secure_world.core.ree import ThreadRee
@@ -10,6 +11,10 @@ from optemu.secure_world.core.tee_obj import TeeObj
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.storage.pobj import Pobjs, is_shared
 from optemu.secure_world.storage.tee_fs import FileOperations, Pobj
+
+_DESCRIBED_MAX: Final = 4096
+Description: TypeAlias = tuple[int, int, int, int, int]
+"""Of struct utee_object_info: type, size, maximal size, usage, octets of data."""
 
 
 class Storage:
@@ -25,6 +30,7 @@ class Storage:
         # One for both file systems: the REE file system stands on the other when its root is in RPMB.
         self._mutex = Mutex()
         self._usage_mutex = Mutex()
+        self._described: dict[bytes, Description] = {}
 
     def file_ops(self, storage_id: int) -> FileOperations | None:
         """tee_svc_storage_file_ops."""
@@ -45,6 +51,28 @@ class Storage:
             yield
         finally:
             self._usage_mutex.unlock(thread)
+
+    def describe(self, o: TeeObj, usage: int) -> Description:
+        """What its head says of ``o``, which is open and as it was committed. It is remembered, by its version.
+
+        Who lists objects need not have each file opened, read and verified again. Upstream has, each time.
+        """
+        described = (o.object_type, o.object_size, o.max_object_size, usage, o.data_size & 0xFFFFFFFF)
+        version = o.fh.version if o.fh is not None else None
+        if version is not None:
+            if len(self._described) >= _DESCRIBED_MAX:
+                self._described = {}
+            self._described[version] = described
+        return described
+
+    def description(self, thread: Thread, po: Pobj) -> Description | None:
+        """What ``describe`` told of this version of the object; None when it is not remembered.
+
+        TeeError(TEE_ERROR_ITEM_NOT_FOUND) when it is known that there is no such object.
+        """
+        with self.ree(thread) as ree:
+            version = po.fops.version(ree, po)
+        return self._described.get(version) if version is not None else None
 
     def close(self, thread: Thread, o: TeeObj) -> None:
         """The persistent half of tee_obj_close: file and pobj of ``o``, which may have neither."""

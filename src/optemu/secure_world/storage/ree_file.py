@@ -36,6 +36,10 @@ class ReeFile(FileHandle):
         self.name = name
         self.tree = tree
 
+    @property
+    def version(self) -> bytes | None:
+        return None if self.tree is None else self.tree.root_hash
+
 
 def read_data(files: Files, tree: Htree, pos: int, size: int) -> bytes:
     """ree_fs_read_primitive: up to ``size`` octets at ``pos``, fewer at the end."""

@@ -171,6 +171,13 @@ class ReeFs(FileOperations):
             self._open_numbers[name.number] += 1
         return tree.length, ReeFile(fd, name, tree)
 
+    def version(self, ree: Ree, po: Pobj) -> bytes | None:
+        dirh = self._dirh
+        if dirh is None:
+            with self._dirfile(ree) as dirh:
+                pass
+        return dirh.entry(_find(dirh, po.uuid, po.obj_id)).hash
+
     def _committed(self, files: Files, dirh: Dirfile, fh: ReeFile) -> Htree:
         """The object as it is now. Upstream's handles do not see, and undo, what another has written since.
 

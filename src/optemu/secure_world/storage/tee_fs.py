@@ -85,6 +85,11 @@ class Pobj:
 class FileHandle:
     """struct tee_file_handle: an open object's octets: head, attributes, data, one behind the other."""
 
+    @property
+    def version(self) -> bytes | None:
+        """What no other octets of any object have; None when it is not known."""
+        return None
+
 
 class FileOperations(ABC):
     """struct tee_file_operations. ``ree`` serves this one call.
@@ -95,6 +100,10 @@ class FileOperations(ABC):
     @abstractmethod
     def open(self, ree: Ree, po: Pobj) -> tuple[int, FileHandle]:
         """(octets in the object, its handle); TEE_ERROR_ITEM_NOT_FOUND, TEE_ERROR_CORRUPT_OBJECT."""
+
+    def version(self, ree: Ree, po: Pobj) -> bytes | None:
+        """What the ``version`` of its handle would be; None when that is not known, or TEE_ERROR_ITEM_NOT_FOUND."""
+        return None
 
     @abstractmethod
     def create(self, ree: Ree, po: Pobj, overwrite: bool, head: bytes, attr: bytes, data: bytes) -> FileHandle:

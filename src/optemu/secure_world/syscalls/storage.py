@@ -20,6 +20,7 @@ from optemu.secure_world.syscalls.cryp_attr import (
 )
 
 if TYPE_CHECKING:
+    from optemu.secure_world.core.storage import Description
     from optemu.secure_world.core.user_ta import UserTaCtx
 
 log = logging.getLogger("optemu.syscalls")
@@ -82,8 +83,8 @@ def _check_id_len(object_id_len: int) -> None:
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"an object identifier of {object_id_len} bytes")
 
 
-def read_head(ta: "UserTaCtx", o: TeeObj) -> None:
-    """tee_svc_storage_read_head: open the file of ``o`` and make ``o`` what it says.
+def read_head(ta: "UserTaCtx", o: TeeObj) -> "Description":
+    """tee_svc_storage_read_head: open the file of ``o`` and make ``o`` what it says. What that is, in short.
 
     TeeError(TEE_ERROR_CORRUPT_OBJECT), or what type and attributes are refused with. ``o.fh`` is open if the file is.
     """
@@ -108,6 +109,7 @@ def read_head(ta: "UserTaCtx", o: TeeObj) -> None:
     o.object_size = object_size
     o.have_attrs = have_attrs
     po.usage = usage
+    return ta.tee.storage.describe(o, usage)
 
 
 def new_obj(po: Pobj, flags: int) -> TeeObj:
@@ -273,6 +275,7 @@ def _init_file(ta: "UserTaCtx", o: TeeObj, po: Pobj, attr_o: TeeObj | None, data
         o.fh = po.fops.create(ree, po, overwrite, head, attrs, octets)
     o.data_offset = len(head) + len(attrs)
     o.data_size = length
+    ta.tee.storage.describe(o, po.usage)
 
 
 # --- delete, rename --------------------------------------------------------------------------------------------------

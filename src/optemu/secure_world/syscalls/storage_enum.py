@@ -144,10 +144,8 @@ def _describe(ta: "UserTaCtx", fops: FileOperations, name: bytes) -> bytes:
     o = new_obj(po, po.flags)
     try:
         with storage.usage_lock(ta.thread, po):
-            read_head(ta, o)
-            return abi.UTEE_OBJECT_INFO.pack(
-                o.object_type, o.object_size, o.max_object_size, po.usage, o.data_size & 0xFFFFFFFF, 0, o.handle_flags
-            )
+            described = storage.description(ta.thread, po) or read_head(ta, o)
+            return abi.UTEE_OBJECT_INFO.pack(*described, 0, o.handle_flags)
     finally:
         storage.close(ta.thread, o)
         o.wipe()
