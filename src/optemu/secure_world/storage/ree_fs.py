@@ -278,7 +278,7 @@ class ReeFs(FileOperations):
 
     def _is_most(self, tree: Htree | None, pos: int, size: int) -> bool:
         """Does a write of ``size`` octets at ``pos`` change half of the object, and much?"""
-        if tree is None or size < tree.layout.block_size:
+        if tree is None:
             return False
         changed = (min(pos + size, tree.length) - pos) // tree.layout.block_size
         return changed >= self.anew_blocks and 2 * changed * tree.layout.block_size >= tree.length
