@@ -58,7 +58,7 @@ class Monitor:
         trace = self._trace
         if trace.on:
             self._trace_call(a0, a1, a2, a3)
-        regs = self._registers((a0, a1, a2, a3, a4, a5, a6, a7))
+        regs = (a0, a1, a2, a3, a4, a5, a6, a7)
         owner = a0 >> smc_abi.SMC_OWNER_SHIFT & smc_abi.SMC_OWNER_MASK
         if smc_abi.OWNER_TRUSTED_OS <= owner <= smc_abi.OWNER_TRUSTED_OS_API and self._vectors is not None:
             result = self._to_secure(regs, self._vectors)
@@ -80,11 +80,6 @@ class Monitor:
             self._trace.exit(FAST_SMC_POINT, *result[:4])
         else:
             self._trace.exit(SMC_POINT, result[0])
-
-    @staticmethod
-    def _registers(regs: Registers) -> Registers:
-        """What the hardware keeps of the arguments: W0, X1 to X7."""
-        return regs
 
     def _to_secure(self, regs: Registers, vectors: VectorTable) -> Registers:
         """Save the normal world, run the secure one until it gives the core back, restore the normal world."""
@@ -114,10 +109,11 @@ class Armv7Monitor(Monitor):
 
     register_mask = 0xFFFF_FFFF
 
-    @staticmethod
-    def _registers(regs: Registers) -> Registers:
-        a0, a1, a2, a3, a4, a5, a6, a7 = (r & 0xFFFFFFFF for r in regs)
-        return (a0, a1, a2, a3, a4, a5, a6, a7)
+    def smc(
+        self, a0: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, a6: int = 0, a7: int = 0
+    ) -> Registers:
+        a0, a1, a2, a3, a4, a5, a6, a7 = [r & 0xFFFFFFFF for r in (a0, a1, a2, a3, a4, a5, a6, a7)]
+        return super().smc(a0, a1, a2, a3, a4, a5, a6, a7)
 
 
 def monitor(flavour: str, trace: Tracer) -> Monitor:

@@ -101,25 +101,35 @@ class PinnedMemory:
 
     def read(self, addr: int, size: int) -> bytes:
         """``size`` bytes at ``addr``; OSError(EFAULT) when they are not all pinned."""
-        return self._range(addr, size).tobytes()
-
-    def write(self, addr: int, data: bytes | bytearray | memoryview) -> None:
-        """Store ``data`` (bytes, or a view of bytes) at ``addr``; OSError(EFAULT) when the place is not all pinned."""
-        self._range(addr, len(data))[:] = data
-
-    def _range(self, addr: int, size: int) -> memoryview:
         starts, views = self._ranges
         index = bisect_right(starts, addr) - 1
-        if index >= 0 and size >= 0:
+        if index >= 0 <= size:
             begin = addr - starts[index]
             view = views[index]
             if begin + size <= view.nbytes:
+                return view[begin : begin + size].tobytes()
+        return self._overlapped(addr, size).tobytes()
+
+    def write(self, addr: int, data: bytes | bytearray | memoryview) -> None:
+        """Store ``data`` (bytes, or a view of bytes) at ``addr``; OSError(EFAULT) when the place is not all pinned."""
+        starts, views = self._ranges
+        size = len(data)
+        index = bisect_right(starts, addr) - 1
+        if index >= 0:
+            begin = addr - starts[index]
+            view = views[index]
+            if begin + size <= view.nbytes:
+                view[begin : begin + size] = data
+                return
+        self._overlapped(addr, size)[:] = data
+
+    def _overlapped(self, addr: int, size: int) -> memoryview:
+        """Pinned ranges may overlap: one that begins before the last can still cover the access."""
+        starts, views = self._ranges
+        for start, view in zip(starts, views, strict=True):
+            begin = addr - start
+            if begin >= 0 <= size and begin + size <= view.nbytes:
                 return view[begin : begin + size]
-            # Pinned ranges may overlap: an earlier, longer one can still cover the access.
-            for start, view in zip(starts[:index], views[:index], strict=True):
-                begin = addr - start
-                if begin + size <= view.nbytes:
-                    return view[begin : begin + size]
         raise OSError(errno.EFAULT, f"{size} bytes at 0x{addr:x} are not pinned for the driver")
 
     def add(self, pin: Pin) -> None:

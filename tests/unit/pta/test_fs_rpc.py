@@ -11,7 +11,7 @@ from optemu.errors import TeeError
 from optemu.normal_world.device import EmulatedDevice
 from optemu.normal_world.driver.params import MEMREFS
 from optemu.normal_world.supplicant import Supplicant
-from optemu.secure_world.core import tee_fs_rpc as fs
+from optemu.secure_world.core.tee_fs_rpc import RpcFiles
 
 COMMUNICATION = gp.TEE_ERROR_COMMUNICATION
 
@@ -28,26 +28,27 @@ def machine(script_machine):
 
 def test_all_eleven_operations(run, tee):
     def script(thread):
-        fd = fs.tee_fs_rpc_create(thread, b"/ta/0")
-        fs.tee_fs_rpc_write(thread, fd, 0, b"0123456789" * 1000)
-        assert fs.tee_fs_rpc_read(thread, fd, 9_995, 100) == b"56789"
-        fs.tee_fs_rpc_truncate(thread, fd, 5)
-        fs.tee_fs_rpc_close(thread, fd)
-        fs.tee_fs_rpc_rename(thread, b"/ta/0", b"/ta/1", overwrite=False)
-        fd = fs.tee_fs_rpc_open(thread, b"/ta/1")
-        assert fs.tee_fs_rpc_read(thread, fd, 0, 4096) == b"01234"
-        fs.tee_fs_rpc_close(thread, fd)
-        fs.tee_fs_rpc_close(thread, fs.tee_fs_rpc_create(thread, b"/ta/2"))
+        files = RpcFiles(thread)
+        fd = files.create(b"/ta/0")
+        files.write(fd, 0, b"0123456789" * 1000)
+        assert files.read(fd, 9_995, 100) == b"56789"
+        files.truncate(fd, 5)
+        files.close(fd)
+        files.rename(b"/ta/0", b"/ta/1", overwrite=False)
+        fd = files.open(b"/ta/1")
+        assert files.read(fd, 0, 4096) == b"01234"
+        files.close(fd)
+        files.close(files.create(b"/ta/2"))
         with pytest.raises(TeeError) as caught:
-            fs.tee_fs_rpc_rename(thread, b"/ta/1", b"/ta/2", overwrite=False)
+            files.rename(b"/ta/1", b"/ta/2", overwrite=False)
         assert caught.value.code == gp.TEE_ERROR_ACCESS_CONFLICT
-        handle = fs.tee_fs_rpc_opendir(thread, b"/ta")
-        assert sorted(fs.tee_fs_rpc_readdir(thread, handle) for _ in range(2)) == [b"1", b"2"]
+        handle = files.opendir(b"/ta")
+        assert sorted(files.readdir(handle) for _ in range(2)) == [b"1", b"2"]
         with pytest.raises(TeeError) as caught:
-            fs.tee_fs_rpc_readdir(thread, handle)
+            files.readdir(handle)
         assert caught.value.code == gp.TEE_ERROR_ITEM_NOT_FOUND
-        fs.tee_fs_rpc_closedir(thread, handle)
-        fs.tee_fs_rpc_remove(thread, b"/ta/2")
+        files.closedir(handle)
+        files.remove(b"/ta/2")
 
     assert run(script) == gp.TEE_SUCCESS
     assert (tee / "ta" / "1").read_bytes() == b"01234"
@@ -58,13 +59,14 @@ def test_shared_memory_is_kept_during_a_call_and_given_back_after_it(run, machin
     seen = []
 
     def script(thread):
-        fd = fs.tee_fs_rpc_create(thread, b"/0")
+        files = RpcFiles(thread)
+        fd = files.create(b"/0")
         for _ in range(5):
-            fs.tee_fs_rpc_write(thread, fd, 0, bytes(1000))
+            files.write(fd, 0, bytes(1000))
         seen.append(len(machine.supplicant._services.shm))
-        fs.tee_fs_rpc_write(thread, fd, 0, bytes(10_000))
+        files.write(fd, 0, bytes(10_000))
         seen.append(len(machine.supplicant._services.shm))
-        fs.tee_fs_rpc_close(thread, fd)
+        files.close(fd)
 
     assert run(script) == gp.TEE_SUCCESS
     assert seen == [1, 1]
@@ -74,13 +76,12 @@ def test_shared_memory_is_kept_during_a_call_and_given_back_after_it(run, machin
 @pytest.mark.parametrize(
     ("call", "code"),
     [
-        (lambda thread: fs.tee_fs_rpc_open(thread, b"/none"), gp.TEE_ERROR_ITEM_NOT_FOUND),
-        (lambda thread: fs.tee_fs_rpc_open(thread, b"../etc/passwd"), gp.TEE_ERROR_BAD_PARAMETERS),
-        (lambda thread: fs.tee_fs_rpc_open(thread, b"x" * 350), gp.TEE_ERROR_BAD_PARAMETERS),
-        (lambda thread: fs.tee_fs_rpc_read(thread, 1, 0, 10), gp.TEE_ERROR_GENERIC),
-        (lambda thread: fs.tee_fs_rpc_read(thread, 1, -1, 10), gp.TEE_ERROR_BAD_PARAMETERS),
-        (lambda thread: fs.tee_fs_rpc_read(thread, 1, 0, 0), gp.TEE_ERROR_OUT_OF_MEMORY),
-        (lambda thread: fs.tee_fs_rpc_read(thread, 1, 0, 1 << 40), gp.TEE_ERROR_OUT_OF_MEMORY),
+        (lambda thread: RpcFiles(thread).open(b"/none"), gp.TEE_ERROR_ITEM_NOT_FOUND),
+        (lambda thread: RpcFiles(thread).open(b"../etc/passwd"), gp.TEE_ERROR_BAD_PARAMETERS),
+        (lambda thread: RpcFiles(thread).open(b"x" * 350), gp.TEE_ERROR_BAD_PARAMETERS),
+        (lambda thread: RpcFiles(thread).read(1, 0, 10), gp.TEE_ERROR_GENERIC),
+        (lambda thread: RpcFiles(thread).read(1, -1, 10), gp.TEE_ERROR_BAD_PARAMETERS),
+        (lambda thread: RpcFiles(thread).read(1, 0, 1 << 40), gp.TEE_ERROR_OUT_OF_MEMORY),
     ],
 )
 def test_errors_come_through(run, call, code):
@@ -98,9 +99,10 @@ def test_a_supplicant_that_lies_about_sizes(run, machine, monkeypatch):
         return ret
 
     def script(thread):
-        fd = fs.tee_fs_rpc_create(thread, b"/0")
+        files = RpcFiles(thread)
+        fd = files.create(b"/0")
         monkeypatch.setattr(machine.optee.supp, "thrd_req", lie)
-        fs.tee_fs_rpc_read(thread, fd, 0, 100)
+        files.read(fd, 0, 100)
 
     assert run(script) == COMMUNICATION
 
@@ -109,9 +111,10 @@ def test_a_supplicant_that_goes_away(run, machine, config):
     """The file is open, then nobody answers any more: an error, and the next supplicant serves the next call."""
 
     def script(thread):
-        fd = fs.tee_fs_rpc_create(thread, b"/0")
+        files = RpcFiles(thread)
+        fd = files.create(b"/0")
         machine.supplicant.stop()
-        fs.tee_fs_rpc_write(thread, fd, 0, b"x")
+        files.write(fd, 0, b"x")
 
     gone = machine.optee.caller_is_gone
     # As on a board the caller waits for another supplicant; let it give up at once.
@@ -122,4 +125,4 @@ def test_a_supplicant_that_goes_away(run, machine, config):
         lambda: EmulatedDevice(machine.device, "/dev/teepriv0"), [], state=config.state_dir()
     )
     machine.supplicant.start()
-    assert run(lambda thread: fs.tee_fs_rpc_open(thread, b"/0")) == gp.TEE_SUCCESS
+    assert run(lambda thread: RpcFiles(thread).open(b"/0")) == gp.TEE_SUCCESS

@@ -19,7 +19,7 @@ from optemu.normal_world.driver.client_uuid import client_uuid
 from optemu.normal_world.driver.interface import Task
 from optemu.normal_world.driver.rpc import CallContext, handle_rpc
 from optemu.normal_world.driver.supp import Supp
-from optemu.normal_world.driver.tee_shm import ShmPool, TeeShm, fill_page_list, page_list_size
+from optemu.normal_world.driver.tee_shm import ShmPool, TeeShm
 from optemu.normal_world.emmc import RpmbDevice
 
 if TYPE_CHECKING:
@@ -285,18 +285,11 @@ class Optee:
 
     def shm_register(self, shm: TeeShm) -> None:
         """optee_shm_register: OSError(EINVAL) when the secure world refuses."""
-        region = shm.region
-        size = page_list_size(region)
-        big = self.board.memory.allocate(size, secure=False) if size > PAGE_SIZE else None
-        page = (big, 0) if big is not None else self.pool.take_page()
+        region, at = page_list = self.pool.take_page_list(shm.region)
         try:
-            fill_page_list(page[0].view, page[1], page[0].base + page[1], region)
-            self._register_list(shm, page[0].base + page[1])
+            self._register_list(shm, region.base + at)
         finally:
-            if big is not None:
-                self.board.memory.free(big)
-            else:
-                self.pool.give_page(page)
+            self.pool.give_page_list(page_list)
         self.by_cookie[shm.cookie] = shm
 
     def _register_pages(self, shm: TeeShm, pages: tuple[int, ...]) -> None:

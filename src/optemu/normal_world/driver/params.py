@@ -23,16 +23,24 @@ class TeeParam:
         self.shm = shm
 
 
-def from_msg_param(attr: int, a: int, b: int, c: int, by_cookie: dict[int, TeeShm]) -> TeeParam:
+def from_msg_params(params: list[tuple[int, int, int, int]], by_cookie: dict[int, TeeShm]) -> list[TeeParam]:
     """optee_from_msg_param, for what the secure world sends; OSError(EINVAL)."""
-    kind = attr & optee_msg.OPTEE_MSG_ATTR_TYPE_MASK
-    if kind == 0:
-        return TeeParam(0)
-    if kind in VALUES:
-        return TeeParam(kind, a, b, c)
+    found = []
+    for attr, a, b, c in params:
+        kind = attr & optee_msg.OPTEE_MSG_ATTR_TYPE_MASK
+        if kind in VALUES:
+            found.append(TeeParam(kind, a, b, c))
+        elif kind:
+            found.append(_from_msg_memref(kind, a, b, c, by_cookie))
+        else:
+            found.append(TeeParam(0))
+    return found
+
+
+def _from_msg_memref(kind: int, a: int, b: int, c: int, by_cookie: dict[int, TeeShm]) -> TeeParam:
     registered = kind in MEMREFS
     if not registered and not 9 <= kind <= 11:
-        raise OSError(errno.EINVAL, f"message parameter attribute 0x{attr:x}")
+        raise OSError(errno.EINVAL, f"a message parameter of type 0x{kind:x}")
     if not registered:
         kind -= 4
     if not c:

@@ -17,8 +17,8 @@ from optemu.abi.rpmb import RPMB_FRAME_SIZE
 from optemu.board.memory import PAGE_SIZE, Region
 from optemu.errors import explain
 from optemu.normal_world.driver import points
-from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam, from_msg_param
-from optemu.normal_world.driver.tee_shm import TeeShm, fill_page_list, page_list_size
+from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam, from_msg_params
+from optemu.normal_world.driver.tee_shm import TeeShm
 from optemu.normal_world.emmc.access import exchange, may_route, split
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("optemu.driver")
 _MAX_RPC_PARAMS = 16
+_HEAD_SIZE, _PARAM_SIZE = optee_msg.MSG_ARG.size, optee_msg.MSG_PARAM.size
 _VALUE_IN = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT
 _VALUE_OUT = optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT
 _MEM_IN = optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT
@@ -43,12 +44,12 @@ class CallContext:
         self.optee = optee
         self.ctx = ctx
         self.rpc_arg = rpc_arg
-        self.page_list: Region | None = None
+        self.page_list: tuple[Region, int] | None = None
 
     def finish(self) -> None:
         """optee_rpc_finalize_call."""
         if self.page_list is not None:
-            self.optee.board.memory.free(self.page_list)
+            self.optee.pool.give_page_list(self.page_list)
             self.page_list = None
 
     def gone(self) -> bool:
@@ -62,18 +63,18 @@ class RpcArg:
 
     def __init__(self, view: memoryview) -> None:
         self.view = view
-        if len(view) < optee_msg.MSG_ARG.size:
+        if len(view) < _HEAD_SIZE:
             raise OSError(errno.EINVAL, f"an RPC in {len(view)} bytes of memory")
         head = optee_msg.MSG_ARG.unpack_from(view, 0)
         self.cmd = head[0]
         count = head[7]
-        end = optee_msg.msg_arg_size(count)
+        end = _HEAD_SIZE + _PARAM_SIZE * count
         if count > _MAX_RPC_PARAMS or end > len(view):
             raise OSError(errno.EINVAL, f"an RPC with {count} parameters")
-        self.params = list(optee_msg.MSG_PARAM.iter_unpack(view[optee_msg.MSG_ARG.size : end]))
+        self.params = list(optee_msg.MSG_PARAM.iter_unpack(view[_HEAD_SIZE:end]))
 
     def set_param(self, n: int, attr: int, a: int, b: int, c: int) -> None:
-        optee_msg.MSG_PARAM.pack_into(self.view, optee_msg.MSG_ARG.size + n * optee_msg.MSG_PARAM.size, attr, a, b, c)
+        optee_msg.MSG_PARAM.pack_into(self.view, _HEAD_SIZE + n * _PARAM_SIZE, attr, a, b, c)
 
     def answer(self, ret: int) -> None:
         optee_msg.MSG_ARG_RET.pack_into(self.view, optee_msg.MSG_ARG_RET_OFFSET, ret, gp.TEE_ORIGIN_COMMS)
@@ -214,10 +215,9 @@ def _shm_alloc(call: CallContext, arg: RpcArg) -> int:
     if shm is None:
         return gp.TEE_ERROR_OUT_OF_MEMORY
     call.finish()
-    call.page_list = call.optee.board.memory.allocate(page_list_size(shm.region), secure=False)
-    fill_page_list(call.page_list.view, 0, call.page_list.base, shm.region)
+    region, at = call.page_list = call.optee.pool.take_page_list(shm.region)
     attr = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT | optee_msg.OPTEE_MSG_ATTR_NONCONTIG
-    arg.set_param(0, attr, call.page_list.base, shm.size, shm.cookie)
+    arg.set_param(0, attr, region.base + at, shm.size, shm.cookie)
     return gp.TEE_SUCCESS
 
 
@@ -304,8 +304,7 @@ def _rpmb_frames(call: CallContext, arg: RpcArg) -> int:
 def _memory(call: CallContext, arg: RpcArg, n: int) -> memoryview | None:
     """tee_shm_get_va: the memory that parameter ``n`` refers to."""
     try:
-        attr, a, b, c = arg.params[n]
-        param = from_msg_param(attr, a, b, c, call.optee.by_cookie)
+        [param] = from_msg_params(arg.params[n : n + 1], call.optee.by_cookie)
     except OSError as e:
         log.warning("RPMB: %s", explain(e))
         return None
@@ -317,7 +316,7 @@ def _to_supplicant(call: CallContext, arg: RpcArg) -> int:
     optee = call.optee
     trace = optee.trace
     try:
-        params = [from_msg_param(attr, a, b, c, optee.by_cookie) for attr, a, b, c in arg.params]
+        params = from_msg_params(arg.params, optee.by_cookie)
     except OSError as e:
         log.warning("RPC %s refused: %s", rpc_abi.RPC_CMD_NAMES.get(arg.cmd, arg.cmd), explain(e))
         return gp.TEE_ERROR_BAD_PARAMETERS

@@ -11,8 +11,8 @@ from optemu.abi import tee_ioctl as ioc
 from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam
 
 if TYPE_CHECKING:
+    from optemu.normal_world.driver.interface import Task
     from optemu.normal_world.driver.tee_core import TeeContext
-    from optemu.normal_world.driver.tee_shm import TeeShm
 
 TEEC_ERROR_COMMUNICATION = 0xFFFF000E
 _META = ioc.TEE_IOCTL_PARAM_ATTR_META | ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT
@@ -24,25 +24,30 @@ _ROOM = frozenset((0, ioc.TEE_IOCTL_PARAM_ATTR_META))
 class Request:
     """struct optee_supp_req."""
 
-    __slots__ = ("_answered", "func", "lender", "params", "ret")
+    __slots__ = ("_answered", "_done", "func", "params", "ret")
 
-    def __init__(self, func: int, params: list[TeeParam], lender: int) -> None:
+    def __init__(self, func: int, params: list[TeeParam]) -> None:
         self.func = func
         self.params = params
-        self.lender = lender
-        """The OS thread that makes the request and will receive it itself; 0: one that waits in ``recv`` does."""
         self.ret = TEEC_ERROR_COMMUNICATION
-        # A fifth of what an Event costs.
-        self._answered = threading.Lock()
-        self._answered.acquire()
+        self._done = False
+        self._answered: threading.Lock | None = None
+        """Taken until the answer is there; only made for who has to wait, and a fifth of what an Event costs."""
 
     def complete(self) -> None:
         """``ret`` is what it will be; once only."""
-        self._answered.release()
+        self._done = True
+        if self._answered is not None:
+            self._answered.release()
 
     def wait(self, seconds: float) -> bool:
         """Is it complete? Asked by the one who made it, until the answer is yes."""
-        return self._answered.acquire(timeout=seconds)
+        if not self._done and self._answered is None:
+            answered = threading.Lock()
+            answered.acquire()
+            self._answered = answered
+        # Looked at once more: whoever completed it before the lock was there has not released that.
+        return self._done or (self._answered is not None and self._answered.acquire(timeout=seconds))
 
 
 class Supp:
@@ -56,6 +61,8 @@ class Supp:
         self._lock = threading.Lock()
         self._cond = threading.Condition(self._lock)
         self._queue: deque[Request] = deque()
+        self._asking: dict[int, Request] = {}
+        """By OS thread, which made the request and will receive it itself."""
         self._taken: dict[int, Request] = {}
         self._ids = itertools.count(1)
         self._sync_id = -1
@@ -79,8 +86,9 @@ class Supp:
             self.ctx = self._lend = None
             self._lent = frozenset()
             self._sync_id = -1
-            abandoned = [*self._taken.values(), *self._queue]
+            abandoned = [*self._taken.values(), *self._asking.values(), *self._queue]
             self._taken.clear()
+            self._asking.clear()
             self._queue.clear()
             self._cond.notify_all()
         for request in abandoned:
@@ -93,12 +101,14 @@ class Supp:
 
     def thrd_req(self, func: int, params: list[TeeParam], gone: Callable[[], bool]) -> int:
         """optee_supp_thrd_req: ask the supplicant and wait; TEE_Result. ``gone`` says when nobody waits any more."""
+        request = Request(func, params)
         with self._lock:
             serve = self._lend if func in self._lent else None
-            request = Request(func, params, threading.get_ident() if serve else 0)
-            self._queue.append(request)
             if serve is None:
+                self._queue.append(request)
                 self._cond.notify()
+            else:
+                self._asking[threading.get_ident()] = request
         if serve is not None:
             serve()
         while not request.wait(0.1):
@@ -111,18 +121,10 @@ class Supp:
         with self._lock:
             if request in self._queue:
                 self._queue.remove(request)
-            for number, taken in list(self._taken.items()):
-                if taken is request:
-                    del self._taken[number]
-
-    def _waiting(self) -> Request | None:
-        """The oldest request that this OS thread may receive: what it lends itself for, else what nobody does."""
-        me = threading.get_ident()
-        for lender in (me, 0):
-            for request in self._queue:
-                if request.lender == lender:
-                    return request
-        return None
+            for held in (self._asking, self._taken):
+                for number, other in list(held.items()):
+                    if other is request:
+                        del held[number]
 
     def recv(self, ctx: "TeeContext", attrs: Sequence[int]) -> tuple[int, list[TeeParam]]:
         """optee_supp_recv: wait for a request: (func, parameters). OSError(EINVAL, EINTR).
@@ -136,13 +138,14 @@ class Supp:
             while True:
                 if self._sync_id >= 0:
                     raise OSError(errno.EINVAL, "a request is under way; only one at a time without meta parameters")
-                request = self._waiting()
-                if request is not None:
+                if (request := self._asking.pop(threading.get_ident(), None)) is not None:
+                    break
+                if self._queue:
+                    request = self._queue.popleft()
                     break
                 if ctx.gone_since or self.ctx is not ctx:
                     raise OSError(errno.EINTR, "")
                 self._cond.wait()
-            self._queue.remove(request)
             if len(attrs) - meta < len(request.params):
                 request.complete()
                 raise OSError(errno.EINVAL, f"no room for {len(request.params)} parameters")
@@ -153,11 +156,8 @@ class Supp:
             self._sync_id = number
             return request.func, list(request.params)
 
-    def send(self, ret: int, params: list[Answer], fetch: "Callable[[TeeShm], None]") -> None:
-        """optee_supp_send: the answer to a request. OSError(EINVAL, ENOENT, EFAULT).
-
-        ``fetch`` is called for memory that the supplicant has filled.
-        """
+    def send(self, ret: int, params: list[Answer], task: "Task") -> None:
+        """optee_supp_send: the answer of ``task`` to a request. OSError(EINVAL, ENOENT, EFAULT)."""
         with self._lock:
             if self._sync_id >= 0:
                 number, rest = self._sync_id, params
@@ -180,7 +180,7 @@ class Supp:
                 if p.attr in MEMREFS:
                     p.b = b
                     if p.shm is not None:
-                        fetch(p.shm)
+                        p.shm.copy_in(task)
                 else:
                     p.a, p.b, p.c = a, b, c
             request.ret = ret

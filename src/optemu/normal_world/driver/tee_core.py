@@ -16,7 +16,6 @@ from optemu.normal_world.driver import points
 from optemu.normal_world.driver.interface import Task
 from optemu.normal_world.driver.optee import MsgArg, Optee
 from optemu.normal_world.driver.params import MEMREFS
-from optemu.normal_world.driver.supp import Answer
 from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm, keep_size
 
 log = logging.getLogger("optemu.driver")
@@ -347,15 +346,6 @@ def _ioctl_close_session(ctx: TeeContext, arg: int, task: Task) -> int:
     return 0
 
 
-def _supp_params(block: bytes, at: int, count: int) -> list[Answer]:
-    """params_from_supp: (attribute, a, b, c) as they are; what they may be is the queue's to say."""
-    params = list(ioc.PARAM.iter_unpack(block[at : at + count * ioc.PARAM.size]))
-    for attr, _, _, _ in params:
-        if attr not in _SUPP_ATTRS:
-            raise OSError(errno.EINVAL, f"parameter attribute 0x{attr:x}")
-    return params
-
-
 def _ioctl_supp_recv(ctx: TeeContext, arg: int, task: Task) -> int:
     head = ioc.SUPP_RECV_ARG.size
     buf_ptr, block, count = _read_arg(task, arg, head, 4)
@@ -382,7 +372,12 @@ def _ioctl_supp_send(ctx: TeeContext, arg: int, task: Task) -> int:
     ret, count = ioc.SUPP_SEND_ARG.unpack_from(block)
     if head + count * ioc.PARAM.size > buf_len:
         raise OSError(errno.EINVAL, f"{buf_len} bytes for {count} parameters")
-    ctx.optee.supp.send(ret, _supp_params(block, head, count), lambda shm: shm.copy_in(task))
+    params = list(ioc.PARAM.iter_unpack(block[head : head + count * ioc.PARAM.size]))
+    for attr, _, _, _ in params:
+        # Which of them fit a request is the queue's to say.
+        if attr not in _SUPP_ATTRS:
+            raise OSError(errno.EINVAL, f"parameter attribute 0x{attr:x}")
+    ctx.optee.supp.send(ret, params, task)
     return 0
 
 

@@ -83,6 +83,8 @@ class ShmPool:
         self._lock = threading.Lock()
         self._idle: dict[tuple[int, int], list[tuple[Region, int]]] = {}
         self._pages: list[tuple[Region, int]] = []
+        self._long_lists: set[int] = set()
+        """Page lists in regions of their own, by address."""
 
     def allocate(self, pid: int, size: int) -> tuple[Region, int]:
         """A zeroed region of at least ``size`` bytes over a memfd, for process ``pid``: (region, memfd)."""
@@ -136,6 +138,25 @@ class ShmPool:
     def give_page(self, page: tuple[Region, int]) -> None:
         with self._lock:
             self._pages.append(page)
+
+    def take_page_list(self, region: Region) -> tuple[Region, int]:
+        """optee_allocate_pages_list, filled: what tells the secure world of ``region``'s pages. (region, offset)"""
+        size = page_list_size(region)
+        if size <= PAGE_SIZE:
+            place, at = self.take_page()
+        else:
+            place, at = self._memory.allocate(size, secure=False), 0
+            self._long_lists.add(place.base)
+        fill_page_list(place.view, at, place.base + at, region)
+        return place, at
+
+    def give_page_list(self, page_list: tuple[Region, int]) -> None:
+        place, _ = page_list
+        if place.base in self._long_lists:
+            self._long_lists.discard(place.base)
+            self._memory.free(place)
+        else:
+            self.give_page(page_list)
 
 
 def keep_size(fd: int) -> None:

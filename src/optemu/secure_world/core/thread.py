@@ -8,7 +8,7 @@ OPTEE_SMC_CALL_RETURN_FROM_RPC switches in again.
 import logging
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,6 +52,8 @@ _MEMREFS = (optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT, *_MEMREF_OUTPUTS)
 # A NULL memory reference travels as temporary memory without an address.
 _TO_NULL = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_INPUT - optee_msg.OPTEE_MSG_ATTR_TYPE_RMEM_INPUT
 
+_SHM_CACHE_LEAST = 32 << 10
+"""What a small object needs in all: who begins with a file's name need not ask again for its content."""
 _SHM_KINDS = {ShmCacheUser.RPMB_KERNEL: rpc_abi.OPTEE_RPC_SHM_TYPE_KERNEL}
 """Whose memory is not the supplicant's."""
 
@@ -130,17 +132,35 @@ class Thread:
 
         TeeError(TEE_ERROR_OUT_OF_MEMORY) when there is no memory to ask in.
         """
+        numbers: list[int] = []
+        for p in params:
+            if p.mobj is not None:
+                numbers += (p.attr, p.a, p.b, p.mobj.cookie)
+            else:
+                numbers += (p.attr + _TO_NULL if p.attr in _MEMREFS else p.attr, p.a, p.b, p.c)
+        ret, answer = self.rpc_msg(cmd, numbers)
+        for at, p in zip(range(0, len(answer), 4), params, strict=True):
+            if p.attr in _VALUE_OUTPUTS:
+                p.a, p.b, p.c = answer[at + 1 : at + 4]
+            elif p.attr in _MEMREF_OUTPUTS:
+                p.b = answer[at + 2]
+        return ret
+
+    def rpc_msg(self, cmd: int, params: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """``rpc_cmd`` with the numbers of a message's parameters, four each: (TEE_Result, as they come back)."""
         trace = self._pool.trace
         if trace.on:
             trace.enter(points.RPC_CMD, cmd)
         arg = self.rpc_arg or self._get_rpc_arg()
-        self._fill_rpc_arg(arg, cmd, params)
+        count = len(params) >> 2
+        message = optee_msg.MSG_ARGS[count]
+        message.pack_into(arg, 0, cmd, 0, 0, 0, 0, gp.TEE_ERROR_GENERIC, 0, count, *params)
         cookie = self.rpc_mobj.cookie if self.rpc_mobj is not None else 0
         self.rpc(smc_abi.OPTEE_SMC_RETURN_RPC_CMD, cookie >> 32, cookie & 0xFFFFFFFF)
-        ret = self._rpc_arg_result(arg, params)
+        answer = message.unpack_from(arg, 0)
         if trace.on:
-            trace.exit(points.RPC_CMD, ret)
-        return ret
+            trace.exit(points.RPC_CMD, answer[5])
+        return answer[5], answer[8:]
 
     def _get_rpc_arg(self) -> memoryview:
         if self.rpc_arg is not None:
@@ -157,34 +177,10 @@ class Thread:
         self.rpc_arg = mobj.view[:_RPC_ARG_SIZE]
         return self.rpc_arg
 
-    @staticmethod
-    def _fill_rpc_arg(arg: memoryview, cmd: int, params: list[RpcParam]) -> None:
-        numbers: list[int] = []
-        for p in params:
-            if p.mobj is not None:
-                numbers += (p.attr, p.a, p.b, p.mobj.cookie)
-            else:
-                numbers += (p.attr + _TO_NULL if p.attr in _MEMREFS else p.attr, p.a, p.b, p.c)
-        count = len(params)
-        optee_msg.MSG_ARGS[count].pack_into(arg, 0, cmd, 0, 0, 0, 0, gp.TEE_ERROR_GENERIC, 0, count, *numbers)
-
-    @staticmethod
-    def _rpc_arg_result(arg: memoryview, params: list[RpcParam]) -> int:
-        answer = optee_msg.MSG_ARGS[len(params)].unpack_from(arg, 0)
-        for at, p in zip(range(9, len(answer), 4), params, strict=True):
-            if p.attr in _VALUE_OUTPUTS:
-                p.a, p.b, p.c = answer[at : at + 3]
-            elif p.attr in _MEMREF_OUTPUTS:
-                p.b = answer[at + 1]
-        ret: int = answer[5]
-        return ret
-
     def rpc_alloc(self, size: int, kind: int = rpc_abi.OPTEE_RPC_SHM_TYPE_APPL) -> Mobj:
         """thread_rpc_alloc: shared memory from the normal world; TeeError(OUT_OF_MEMORY) when it gives none."""
-        arg = self._get_rpc_arg()
-        param = RpcParam(optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, kind, size, 8)
-        ret = self.rpc_cmd(rpc_abi.OPTEE_RPC_CMD_SHM_ALLOC, [param])
-        attr, buf_ptr, got, cookie = optee_msg.MSG_PARAM.unpack_from(arg, optee_msg.MSG_ARG.size)
+        request = (optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, kind, size, 8)
+        ret, (attr, buf_ptr, got, cookie) = self.rpc_msg(rpc_abi.OPTEE_RPC_CMD_SHM_ALLOC, request)
         wanted = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT | optee_msg.OPTEE_MSG_ATTR_NONCONTIG
         mobj = None
         if ret == gp.TEE_SUCCESS and attr == wanted:
@@ -214,7 +210,7 @@ class Thread:
             self.shm_cache.pop(user, None)
             if mobj is not None:
                 self.rpc_free_mobj(mobj, kind)
-            mobj = self.shm_cache[user] = self.rpc_alloc(round_up(size), kind)
+            mobj = self.shm_cache[user] = self.rpc_alloc(max(round_up(size), _SHM_CACHE_LEAST), kind)
         return mobj
 
     def clear_shm_cache(self) -> None:
@@ -225,13 +221,11 @@ class Thread:
 
     def rpc_free(self, cookie: int, kind: int) -> None:
         """Tell the normal world that the memory it calls ``cookie`` is no longer used."""
-        self.rpc_cmd(
-            rpc_abi.OPTEE_RPC_CMD_SHM_FREE, [RpcParam(optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, kind, cookie)]
-        )
+        self.rpc_msg(rpc_abi.OPTEE_RPC_CMD_SHM_FREE, (optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, kind, cookie, 0))
 
     def _notification(self, what: int, thread_id: int) -> None:
-        param = RpcParam(optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, what, NOTIF_SYNC_VALUE_BASE + thread_id)
-        self.rpc_cmd(rpc_abi.OPTEE_RPC_CMD_NOTIFICATION, [param])
+        request = (optee_msg.OPTEE_MSG_ATTR_TYPE_VALUE_INPUT, what, NOTIF_SYNC_VALUE_BASE + thread_id, 0)
+        self.rpc_msg(rpc_abi.OPTEE_RPC_CMD_NOTIFICATION, request)
 
     def sleep(self) -> None:
         """Wait in the normal world until somebody wakes this thread."""
