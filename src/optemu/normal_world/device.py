@@ -10,7 +10,7 @@ import mmap
 import os
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, Protocol
 
 from optemu.normal_world.driver.interface import Device, File, SharedFd
@@ -95,7 +95,6 @@ class PinnedMemory:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pins: tuple[Pin, ...] = ()
         # Replaced as one object, so that a reader needs no lock: (start addresses, views).
         self._ranges: tuple[tuple[int, ...], tuple[memoryview, ...]] = ((), ())
 
@@ -134,15 +133,17 @@ class PinnedMemory:
 
     def add(self, pin: Pin) -> None:
         with self._lock:
-            self._set((*self._pins, pin))
+            starts, views = self._ranges
+            at = bisect_right(starts, pin.address)
+            self._ranges = (*starts[:at], pin.address, *starts[at:]), (*views[:at], pin.view, *views[at:])
 
     def remove(self, pin: Pin) -> None:
         with self._lock:
-            self._set(tuple(p for p in self._pins if p is not pin))
-
-    def _set(self, pins: tuple[Pin, ...]) -> None:
-        self._pins = tuple(sorted(pins, key=lambda pin: pin.address))
-        self._ranges = (tuple(p.address for p in self._pins), tuple(p.view for p in self._pins))
+            starts, views = self._ranges
+            for at in range(bisect_left(starts, pin.address), bisect_right(starts, pin.address)):
+                if views[at] is pin.view:
+                    self._ranges = starts[:at] + starts[at + 1 :], views[:at] + views[at + 1 :]
+                    break
 
 
 class LocalTask:

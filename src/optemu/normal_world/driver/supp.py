@@ -126,10 +126,10 @@ class Supp:
                     if other is request:
                         del held[number]
 
-    def recv(self, ctx: "TeeContext", attrs: Sequence[int]) -> tuple[int, list[TeeParam]]:
-        """optee_supp_recv: wait for a request: (func, parameters). OSError(EINVAL, EINTR).
+    def recv(self, ctx: "TeeContext", attrs: Sequence[int]) -> tuple[int, tuple[int, ...], list[TeeParam]]:
+        """optee_supp_recv: wait for a request: (func, numbers of the meta parameter if wanted, the others).
 
-        ``attrs``: those of the parameters that there is room for.
+        ``attrs``: those of the parameters that there is room for. OSError(EINVAL, EINTR).
         """
         meta = 1 if attrs and attrs[0] == ioc.TEE_IOCTL_PARAM_ATTR_META else 0
         if not _ROOM.issuperset(attrs):
@@ -152,9 +152,9 @@ class Supp:
             number = next(self._ids)
             self._taken[number] = request
             if meta:
-                return request.func, [TeeParam(_META, number), *request.params]
+                return request.func, (_META, number, 0, 0), request.params
             self._sync_id = number
-            return request.func, list(request.params)
+            return request.func, (), request.params
 
     def send(self, ret: int, params: list[Answer], task: "Task") -> None:
         """optee_supp_send: the answer of ``task`` to a request. OSError(EINVAL, ENOENT, EFAULT)."""

@@ -349,17 +349,18 @@ def _ioctl_close_session(ctx: TeeContext, arg: int, task: Task) -> int:
 def _ioctl_supp_recv(ctx: TeeContext, arg: int, task: Task) -> int:
     head = ioc.SUPP_RECV_ARG.size
     buf_ptr, block, count = _read_arg(task, arg, head, 4)
-    func, params = ctx.optee.supp.recv(ctx, _SUPP_RECV[count].unpack(block)[2::4])
-    out: list[int] = []
+    func, meta, params = ctx.optee.supp.recv(ctx, _SUPP_RECV[count].unpack(block)[2::4])
+    out = list(meta)
     for p in params:
         if p.shm is not None:
             p.shm.copy_out(task)
             out += (p.attr, p.a, p.b, p.shm.id)
-        elif p.attr & ioc.TEE_IOCTL_PARAM_ATTR_TYPE_MASK in MEMREFS:
+        elif p.attr in MEMREFS:
             out += (p.attr, 0, p.b, ioc.TEE_MEMREF_NULL)
         else:
             out += (p.attr, p.a, p.b, p.c)
-    task.write(buf_ptr, _SUPP_RECV[len(params)].pack(func, len(params), *out))
+    count = len(out) >> 2
+    task.write(buf_ptr, _SUPP_RECV[count].pack(func, count, *out))
     return 0
 
 

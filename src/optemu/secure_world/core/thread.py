@@ -332,12 +332,11 @@ class Threads:
     def _resume_from_rpc(self, regs: Registers) -> tuple[int, int, int, int]:
         number = regs[3]
         thread = self._all[number] if number < len(self._all) else None
-        with self._lock:
-            # One resumes a thread once, and on the core that left it.
-            if thread is None or not thread.suspended or thread.os_thread != threading.get_ident():
-                log.error("RETURN_FROM_RPC for thread %d, which waits for nothing on this core", number)
-                return (smc_abi.OPTEE_SMC_RETURN_ERESUME, *_UNUSED)
-            thread.suspended = False
+        # One resumes a thread once, and on the core that left it: no other comes between look and change.
+        if thread is None or thread.os_thread != threading.get_ident() or not thread.suspended:
+            log.error("RETURN_FROM_RPC for thread %d, which waits for nothing on this core", number)
+            return (smc_abi.OPTEE_SMC_RETURN_ERESUME, *_UNUSED)
+        thread.suspended = False
         return self._switch(thread, regs)
 
     def _switch(self, thread: Thread, message: object) -> tuple[int, int, int, int]:
