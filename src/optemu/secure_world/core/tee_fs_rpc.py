@@ -11,10 +11,10 @@ from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_RMEM_OUTPUT as _MEM_OUT
 from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_VALUE_INPUT as _VALUE_IN
 from optemu.abi.optee_msg import OPTEE_MSG_ATTR_TYPE_VALUE_OUTPUT as _VALUE_OUT
 from optemu.errors import TeeError
-from optemu.secure_world.core.mobj import Mobj
 from optemu.secure_world.core.thread import ShmCacheUser, Thread
 
 TEE_FS_NAME_MAX = 350
+_FS = ShmCacheUser.FS
 _OFF_MAX = (1 << 63) - 1
 _FIRST = 4
 """Where in an answer the numbers of the first parameter behind the operation begin: attribute, a, b, c."""
@@ -37,14 +37,11 @@ class RpcFiles:
             raise TeeError(ret, f"the normal world's file system: {gp.result_name(ret)}")
         return answer
 
-    def _memory(self, size: int) -> Mobj:
-        return self.thread.rpc_shm_cache_alloc(ShmCacheUser.FS, size)
-
     def _names(self, *names: bytes) -> tuple[int, ...]:
         """Memory references to names, each with its terminator."""
         if max(map(len, names)) >= TEE_FS_NAME_MAX:
             raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, "a file name is too long")
-        mobj = self._memory(TEE_FS_NAME_MAX * len(names))
+        mobj = self.thread.rpc_shm_cache_alloc(_FS, TEE_FS_NAME_MAX * len(names))
         mobj.write(0, b"".join([name.ljust(TEE_FS_NAME_MAX, b"\0") for name in names]))
         numbers: tuple[int, ...] = ()
         for n in range(len(names)):
@@ -56,7 +53,7 @@ class RpcFiles:
         return answer[_FIRST + 5] & 0xFFFFFFFF
 
     def _fetch(self, op: int, fd: int, offset: int, size: int) -> bytes:
-        mobj = self._memory(size)
+        mobj = self.thread.rpc_shm_cache_alloc(_FS, size)
         told = self._commit(op, fd, offset, _MEM_OUT, 0, size, mobj.cookie)[_FIRST + 2]
         if told > size:
             raise TeeError(gp.TEE_ERROR_COMMUNICATION, f"tee-supplicant says it put {told} bytes where {size} fit")
@@ -80,7 +77,7 @@ class RpcFiles:
     def write(self, fd: int, offset: int, data: bytes) -> None:
         """All of ``data`` at ``offset``."""
         if data:
-            mobj = self._memory(len(data))
+            mobj = self.thread.rpc_shm_cache_alloc(_FS, len(data))
             mobj.write(0, data)
             self._commit(rpc.OPTEE_RPC_FS_WRITE, fd, offset, _MEM_IN, 0, len(data), mobj.cookie)
 

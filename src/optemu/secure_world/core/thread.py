@@ -295,18 +295,40 @@ class Threads:
 
     def handle_std_smc(self, regs: Registers) -> tuple[int, int, int, int]:
         """thread_handle_std_smc: start a thread or resume one; what the normal world gets in x0 to x3."""
+        message: object = regs
         if regs[0] == smc_abi.OPTEE_SMC_CALL_RETURN_FROM_RPC:
-            return self._resume_from_rpc(regs)
-        try:
-            thread = self._free.pop()
-        except IndexError:
-            return (smc_abi.OPTEE_SMC_RETURN_ETHREAD_LIMIT, *_UNUSED)
-        thread.os_thread = threading.get_ident()
-        thread.ended = False
-        thread.abandoned = False
-        thread.call = regs[1:4]
-        thread.greenlet = self._stack()
-        return self._switch(thread, (self, thread, regs))
+            thread = self._suspended(regs[3])
+            if thread is None:
+                return (smc_abi.OPTEE_SMC_RETURN_ERESUME, *_UNUSED)
+            thread.suspended = False
+        else:
+            try:
+                thread = self._free.pop()
+            except IndexError:
+                return (smc_abi.OPTEE_SMC_RETURN_ETHREAD_LIMIT, *_UNUSED)
+            thread.os_thread = threading.get_ident()
+            thread.ended = False
+            thread.abandoned = False
+            thread.call = regs[1:4]
+            thread.greenlet = self._stack()
+            message = (self, thread, regs)
+        green = thread.greenlet
+        assert green is not None
+        # It runs until it has ended or asks for something.
+        out: tuple[int, int, int, int] = green.switch(message)
+        if thread.ended:
+            thread.greenlet = None
+            self._local.idle.append(green)
+            self._free.append(thread)
+        return out
+
+    def _suspended(self, number: int) -> Thread | None:
+        """The thread that waits on this core for its RPC to return. One resumes it once, and on the core it left."""
+        thread = self._all[number] if number < len(self._all) else None
+        if thread is None or thread.os_thread != threading.get_ident() or not thread.suspended:
+            log.error("RETURN_FROM_RPC for thread %d, which waits for nothing on this core", number)
+            return None
+        return thread
 
     def _stack(self) -> greenlet:
         """A greenlet of this OS thread; a new one costs more than a whole call, so they are kept."""
@@ -328,27 +350,6 @@ class Threads:
             return (smc_abi.OPTEE_SMC_RETURN_EBADCMD, *_UNUSED)
         finally:
             thread.ended = True
-
-    def _resume_from_rpc(self, regs: Registers) -> tuple[int, int, int, int]:
-        number = regs[3]
-        thread = self._all[number] if number < len(self._all) else None
-        # One resumes a thread once, and on the core that left it: no other comes between look and change.
-        if thread is None or thread.os_thread != threading.get_ident() or not thread.suspended:
-            log.error("RETURN_FROM_RPC for thread %d, which waits for nothing on this core", number)
-            return (smc_abi.OPTEE_SMC_RETURN_ERESUME, *_UNUSED)
-        thread.suspended = False
-        return self._switch(thread, regs)
-
-    def _switch(self, thread: Thread, message: object) -> tuple[int, int, int, int]:
-        """Let the thread run until it has ended or asks for something; x0 to x3 either way."""
-        green = thread.greenlet
-        assert green is not None
-        out: tuple[int, int, int, int] = green.switch(message)
-        if thread.ended:
-            thread.greenlet = None
-            self._local.idle.append(green)
-            self._free.append(thread)
-        return out
 
     def _std_smc_entry(self, thread: Thread, regs: Registers) -> tuple[int, int, int, int]:
         """__thread_std_smc_entry, on the thread's own stack."""
