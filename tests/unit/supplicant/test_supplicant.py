@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from optemu.abi import gp, optee_rpc_cmd
 from optemu.errors import TeeError
-from optemu.normal_world.device import EmulatedDevice
+from optemu.normal_world.device import EmulatedDevice, Pin
 from optemu.normal_world.supplicant import ROWS, Supplicant
 from optemu.normal_world.supplicant import supplicant as room
-from optemu.normal_world.supplicant.params import REQUEST_SIZE, Param, Request, decode, encode
+from optemu.normal_world.supplicant.params import BLOCK_SIZE, REQUEST_SIZE, Param, Request
 from optemu.trace import Tracer
 
 LOAD_TA, SHM_ALLOC, SHM_FREE = 0, 6, 7
@@ -255,15 +255,36 @@ def test_trace_shows_each_request(driver):
     ]
 
 
-@given(st.binary(min_size=REQUEST_SIZE, max_size=REQUEST_SIZE))
-def test_decoding_is_total(block):
+def request_of(raw):
+    pin = Pin(bytearray(BLOCK_SIZE))
+    request = Request(pin)
+    pin.view[:] = request.room
+    pin.view[16 : 16 + len(raw)] = raw
+    return request, pin.view
+
+
+def test_room_is_for_any_request():
+    """As supp_check_recv_params() wants it."""
+    request, view = request_of(b"")
+    pointer, size, func, count = struct.unpack_from("<QQII", view)
+    assert (pointer, size, func, count) == (request.pin.address + 16, REQUEST_SIZE, 0, 5)
+    assert list(struct.iter_unpack("<QQQQ", view[24:])) == [(META, 0, 0, 0), *[(0, 0, 0, 0)] * 4]
+
+
+@given(st.binary(min_size=REQUEST_SIZE, max_size=REQUEST_SIZE), st.integers(0, 6))
+def test_decoding_is_total(raw, claimed):
+    raw = raw[:4] + struct.pack("<I", claimed) + raw[8:]
+    request, view = request_of(raw)
     try:
-        request = decode(block)
+        func, meta, params = request.decode()
     except TeeError:
-        return
-    assert len(request.meta) + len(request.params) <= 5
-    answer = encode(request.func, request)
-    assert block.startswith(answer)
+        count = min(claimed, 5)
+    else:
+        count = meta + len(params)
+        assert (func, count) == struct.unpack_from("<II", raw)
+    assert struct.unpack_from("<QQ", view) == (request.pin.address + 16, 8 + 32 * count)
+    assert struct.unpack_from("<I", view, 20)[0] == count
+    assert view[24:] == raw[8:], "parameters go back as they came"
 
 
 word = st.sampled_from([0, 1, 2, 100, 4096, 1 << 31, 1 << 32, 1 << 63, NO_SHM])
@@ -290,9 +311,8 @@ def test_no_request_brings_it_down(requests):
     assert driver.live() == []
 
 
-def test_encode_wraps_negative_ids():
-    answer = encode(0, Request(0, [], [Param(3, 0, 0, -1)]))
-    assert struct.unpack("<QQQQ", answer[8:])[3] == NO_SHM
+def test_negative_ids_wrap():
+    assert bytes(Param(3, 0, 0, -1)) == struct.pack("<QQQQ", 3, 0, 0, NO_SHM)
 
 
 def test_clock_is_the_callers(driver, tmp_path):

@@ -1,23 +1,24 @@
-"""Requests of TEE_IOC_SUPPL_RECV: their parameters, decoded once and written back. Mirrors tee_supplicant.c.
+"""Requests of TEE_IOC_SUPPL_RECV and their answers, which take their place. Mirrors tee_supplicant.c.
 
 What arrives is untrusted: anything malformed is TeeError(TEE_ERROR_BAD_PARAMETERS).
 """
 
+import ctypes
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from optemu.abi import gp
 from optemu.abi import tee_ioctl as abi
 from optemu.errors import TeeError
+from optemu.normal_world.device import Pin
 
 RPC_NUM_PARAMS: Final = 5
 """Parameters offered room for in each request, as tee-supplicant does."""
 REQUEST_SIZE: Final = abi.SUPP_RECV_ARG.size + RPC_NUM_PARAMS * abi.PARAM.size
+BLOCK_SIZE: Final = abi.BUF_DATA.size + REQUEST_SIZE
 
-_ANSWERS: Final = [struct.Struct(f"<2I{4 * n}Q") for n in range(RPC_NUM_PARAMS + 1)]
 _UUID: Final = struct.Struct("<QQ")
-_U64: Final = 0xFFFFFFFFFFFFFFFF
+_TYPE: Final = abi.TEE_IOCTL_PARAM_ATTR_TYPE_MASK
 _VALUES: Final = (
     abi.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT,
     abi.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT,
@@ -30,60 +31,85 @@ _MEMREFS: Final = (
 )
 
 
-@dataclass(slots=True)
-class Param:
+class Param(ctypes.LittleEndianStructure):
     """struct tee_ioctl_param. A memory reference has its offset in ``a``, size in ``b``, shm id in ``c``."""
 
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr", "a", "b", "c"))
     attr: int
-    a: int = 0
-    b: int = 0
-    c: int = 0
+    a: int
+    b: int
+    c: int
 
 
-@dataclass(slots=True)
+class Arg(ctypes.LittleEndianStructure):
+    """struct tee_ioctl_buf_data and, where it points, struct tee_iocl_supp_recv_arg, then tee_iocl_supp_send_arg."""
+
+    _fields_ = (
+        ("buf_ptr", ctypes.c_uint64),
+        ("buf_len", ctypes.c_uint64),
+        ("func_or_ret", ctypes.c_uint32),
+        ("num_params", ctypes.c_uint32),
+        ("params", Param * RPC_NUM_PARAMS),
+    )
+    buf_ptr: int
+    buf_len: int
+    func_or_ret: int
+    num_params: int
+    params: ctypes.Array[Param]
+
+
 class Request:
-    """``meta`` parameters, which name the request for the driver, then those that belong to command ``func``."""
+    """A request where the driver puts it, and its answer, which is written over it, as upstream does.
 
-    func: int
-    meta: list[Param]
-    params: list[Param]
+    The block is ours alone: what lies there is a copy, and the driver writes to it only while we receive.
+    """
 
+    __slots__ = ("_params", "arg", "pin", "room")
 
-def decode(block: bytes | memoryview) -> Request:
-    """A request as it lies in the argument block (REQUEST_SIZE bytes)."""
-    func, count = abi.SUPP_RECV_ARG.unpack_from(block)
-    if count > RPC_NUM_PARAMS:
-        raise bad_parameters(f"request {func} claims {count} parameters, there is room for {RPC_NUM_PARAMS}")
-    begin = abi.SUPP_RECV_ARG.size
-    meta: list[Param] = []
-    params: list[Param] = []
-    for attr, a, b, c in abi.PARAM.iter_unpack(block[begin : begin + count * abi.PARAM.size]):
-        if not attr & abi.TEE_IOCTL_PARAM_ATTR_META:
-            params.append(Param(attr, a, b, c))
-        elif not params:
-            meta.append(Param(attr, a, b, c))
-        else:
-            raise bad_parameters(f"request {func} has a meta parameter after others")
-    return Request(func, meta, params)
+    def __init__(self, pin: Pin) -> None:
+        """``pin`` holds BLOCK_SIZE bytes."""
+        self.pin = pin
+        self.arg = Arg.from_buffer(pin.view)
+        # Each stays at its place, whatever request comes to lie there.
+        self._params = self.arg.params[:]
+        room = Arg(pin.address + abi.BUF_DATA.size, REQUEST_SIZE, 0, RPC_NUM_PARAMS)
+        # The first parameter says that we deal with meta parameters, that is with several requests at a time.
+        room.params[0].attr = abi.TEE_IOCTL_PARAM_ATTR_META
+        self.room = bytes(room)
+        """What the block has to hold for a request to be received."""
 
+    def decode(self) -> tuple[int, int, list[Param]]:
+        """(command, number of meta parameters, which name the request for the driver, parameters of the command).
 
-def encode(ret: int, request: Request) -> bytes:
-    """The answer, tee_iocl_supp_send_arg and all parameters of the request."""
-    params = request.meta + request.params
-    numbers: list[int] = []
-    for p in params:
-        numbers += (p.attr, p.a & _U64, p.b & _U64, p.c & _U64)
-    return _ANSWERS[len(params)].pack(ret, len(params), *numbers)
+        The answer has all of them, as they are when it is sent; or as many as there is room for, if it claims more.
+        """
+        arg = self.arg
+        func, count = arg.func_or_ret, arg.num_params
+        params = self._params[:count]
+        arg.buf_len = abi.SUPP_SEND_ARG.size + len(params) * abi.PARAM.size
+        if count > RPC_NUM_PARAMS:
+            arg.num_params = RPC_NUM_PARAMS
+            raise bad_parameters(f"request {func} claims {count} parameters, there is room for {RPC_NUM_PARAMS}")
+        while params and params[0].attr & abi.TEE_IOCTL_PARAM_ATTR_META:
+            del params[0]
+        for p in params:
+            if p.attr & abi.TEE_IOCTL_PARAM_ATTR_META:
+                raise bad_parameters(f"request {func} has a meta parameter after others")
+        return func, count - len(params), params
 
 
 def value(params: list[Param], index: int) -> Param:
     """Parameter ``index``, which has to be a value."""
-    return _of_type(params, index, _VALUES, "value")
+    if index >= len(params) or params[index].attr & _TYPE not in _VALUES:
+        raise bad_parameters(f"parameter {index} is no value")
+    return params[index]
 
 
 def memref(params: list[Param], index: int) -> Param:
     """Parameter ``index``, which has to be a memory reference."""
-    return _of_type(params, index, _MEMREFS, "memory reference")
+    if index >= len(params) or params[index].attr & _TYPE not in _MEMREFS:
+        raise bad_parameters(f"parameter {index} is no memory reference")
+    return params[index]
 
 
 def exactly(params: list[Param], count: int) -> None:
@@ -93,21 +119,19 @@ def exactly(params: list[Param], count: int) -> None:
 
 def expect(params: list[Param], *attrs: int) -> list[Param]:
     """``params``, which must have these types and be no more."""
-    seen = tuple([p.attr & abi.TEE_IOCTL_PARAM_ATTR_TYPE_MASK for p in params])
-    if seen != attrs:
-        raise bad_parameters(f"parameters of types {seen} instead of {attrs}")
-    return params
+    for p, attr in zip(params, attrs, strict=False):
+        if p.attr & _TYPE != attr:
+            break
+    else:
+        if len(params) == len(attrs):
+            return params
+    seen = tuple(p.attr & _TYPE for p in params)
+    raise bad_parameters(f"parameters of types {seen} instead of {attrs}")
 
 
 def uuid_octets(param: Param) -> bytes:
     """The 16 octets of a UUID in a value's ``a`` and ``b``."""
     return _UUID.pack(param.a, param.b)
-
-
-def _of_type(params: list[Param], index: int, attrs: tuple[int, ...], name: str) -> Param:
-    if index >= len(params) or params[index].attr & abi.TEE_IOCTL_PARAM_ATTR_TYPE_MASK not in attrs:
-        raise bad_parameters(f"parameter {index} is no {name}")
-    return params[index]
 
 
 def bad_parameters(message: str) -> TeeError:

@@ -60,6 +60,12 @@ def _open(name: bytes, directory: int) -> int:
         return os.open(name, os.O_RDONLY | _FILE, dir_fd=directory)
 
 
+def _pwrite(fd: int, buffer: memoryview, offset: int) -> None:
+    while buffer:
+        count = os.pwrite(fd, buffer, offset)
+        buffer, offset = buffer[count:], offset + count
+
+
 def _signed(number: int) -> int:
     """off_t, as C takes it from 64 bits."""
     return number - (1 << 64) if number >> 63 else number
@@ -88,16 +94,23 @@ class _OpenItems:
             raise TeeError(gp.TEE_ERROR_GENERIC, f"no file {number} is open")
         return fd
 
+    def remove_file(self, number: int) -> int:
+        """No longer open. Of several that close the same file only one gets it."""
+        with self._lock:
+            fd = self.file(number)
+            del self._items[number & 0xFFFFFFFF]
+        return fd
+
     def names(self, number: int) -> Iterator[bytes]:
         names = self._items.get(number & 0xFFFFFFFF)
         if names is None or isinstance(names, int):
             raise bad_parameters(f"no directory {number} is open")
         return names
 
-    def remove(self, number: int) -> "int | Iterator[bytes] | None":
-        """No longer open; what it was. Only one of several that remove the same thing gets it."""
+    def remove_names(self, number: int) -> None:
         with self._lock:
-            return self._items.pop(number & 0xFFFFFFFF, None)
+            self.names(number)
+            del self._items[number & 0xFFFFFFFF]
 
     def __len__(self) -> int:
         return len(self._items)
@@ -159,8 +172,11 @@ class ReeFs:
     # --- names --------------------------------------------------------------------------------------------
 
     def _walk(self, directories: list[bytes], make: bool = False) -> tuple[int, int]:
-        """(descriptor of the last of ``directories``, how many of them were made for it). OSError."""
-        fd = os.dup(self._root_fd)
+        """(descriptor of the last of ``directories``, how many of them were made for it). OSError.
+
+        Without any it is the root's own; ``_leave`` knows.
+        """
+        fd = self._root_fd
         made = deepest = 0
         try:
             for n, name in enumerate(directories):
@@ -173,10 +189,10 @@ class ReeFs:
                     os.mkdir(name, 0o700, dir_fd=fd)
                     made, deepest = made + 1, n + 1
                     inner = os.open(name, _DIRECTORY, dir_fd=fd)
-                os.close(fd)
+                _leave(fd, directories[:n])
                 fd = inner
         except BaseException:
-            os.close(fd)
+            _leave(fd, directories[:n])
             self._prune(directories[:deepest], made)
             raise
         return fd, made
@@ -190,70 +206,69 @@ class ReeFs:
     @contextlib.contextmanager
     def _parent(self, path: list[bytes]) -> Iterator[int]:
         """The directory that holds what ``path`` names."""
-        if len(path) == 1:
-            yield self._root_fd
-            return
         fd, _ = self._walk(path[:-1])
         try:
             yield fd
         finally:
-            os.close(fd)
+            _leave(fd, path[:-1])
 
     # --- operations -----------------------------------------------------------------------------------------
 
     def open(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. [out] value 2.a: number of the file, opened read-only where it cannot be written."""
-        path = _file_name(shm, params[1])
+        *directories, name = path = _path(shm, params[1])
         try:
-            with self._parent(path) as parent:
-                fd = _open(path[-1], parent)
+            parent, _ = self._walk(directories)
+            try:
+                fd = _open(name, parent)
+            finally:
+                _leave(parent, directories)
         except OSError as error:
             raise _failed(_shown(path), error, {}, gp.TEE_ERROR_ITEM_NOT_FOUND) from error
-        self._opened(fd, path, params)
+        self._opened(fd, name, params[2])
 
-    def _opened(self, fd: int, path: list[bytes], params: list[Param]) -> None:
+    def _opened(self, fd: int, name: bytes, number: Param) -> None:
         if self._unsynced is not None:
-            self._unsynced.opened(fd, path[-1])
-        params[2].a = self.open_items.add(fd)
+            self._unsynced.opened(fd, name)
+        number.a = self.open_items.add(fd)
 
     def create(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. [out] value 2.a: number of the file, which is empty now."""
-        path = _file_name(shm, params[1])
-        with _failing(_shown(path)):
-            parent, made = self._walk(path[:-1], make=True)
+        *directories, name = path = _path(shm, params[1])
+        try:
+            parent, made = self._walk(directories, make=True)
             try:
-                fd = os.open(path[-1], os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FILE, 0o600, dir_fd=parent)
+                fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | _FILE, 0o600, dir_fd=parent)
                 if self._unsynced is not None:
                     self._unsynced.renamed(parent)
             except OSError:
-                self._prune(path[:-1], made)
+                self._prune(directories, made)
                 raise
             finally:
-                os.close(parent)
-        self._opened(fd, path, params)
+                _leave(parent, directories)
+        except OSError as error:
+            raise _failed(_shown(path), error) from error
+        self._opened(fd, name, params[2])
 
     def close_file(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: number of the file."""
-        self.open_items.file(params[0].b)
-        fd = self.open_items.remove(params[0].b)
-        if isinstance(fd, int):
-            with _failing("closing"):
-                try:
-                    if self._unsynced is not None:
-                        self._unsynced.closing(fd)
-                finally:
-                    os.close(fd)
+        fd = self.open_items.remove_file(params[0].b)
+        try:
+            try:
+                if self._unsynced is not None:
+                    self._unsynced.closing(fd)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise _failed("closing", error) from error
 
     def read(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c offset. [out] memref 1: what there is, its size what there was."""
         fd, offset, buffer = self._transfer(shm, params)
         done = 0
         try:
-            while done < len(buffer):
-                count = os.preadv(fd, [buffer[done:]], offset + done)
-                if not count:
-                    break
-                done += count
+            while buffer and (count := os.preadv(fd, [buffer], offset + done)):
+                buffer, done = buffer[count:], done + count
         except OSError as error:
             raise _failed("reading", error) from error
         params[1].b = done
@@ -261,17 +276,11 @@ class ReeFs:
     def write(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0: b file, c offset; memref 1: bytes."""
         fd, offset, buffer = self._transfer(shm, params)
-
-        def write() -> None:
-            done = 0
-            while done < len(buffer):
-                done += os.pwrite(fd, buffer[done:], offset + done)
-
         try:
             if self._unsynced is not None:
-                self._unsynced.write(fd, offset, write)
+                self._unsynced.write(fd, offset, _pwrite, fd, buffer, offset)
             else:
-                write()
+                _pwrite(fd, buffer, offset)
         except OSError as error:
             raise _failed("writing", error) from error
 
@@ -279,10 +288,10 @@ class ReeFs:
         buffer = shm.view(params[1])
         if buffer is None:
             raise bad_parameters("no shared memory to transfer from or to")
-        offset = _signed(params[0].c)
-        if offset < 0:
+        offset = params[0].c
+        if offset >> 63:
             # preadv would take -1 for the place where the last one stopped.
-            raise TeeError(gp.TEE_ERROR_GENERIC, f"offset {offset} in a file")
+            raise TeeError(gp.TEE_ERROR_GENERIC, f"offset {_signed(offset)} in a file")
         return self.open_items.file(params[0].b), offset, buffer
 
     def truncate(self, shm: SharedMemory, params: list[Param]) -> None:
@@ -295,14 +304,20 @@ class ReeFs:
 
     def remove(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. Directories that are left empty go too."""
-        path = _file_name(shm, params[1])
-        with _failing(_shown(path)), self._parent(path) as parent:
-            os.unlink(path[-1], dir_fd=parent)
-        self._prune(path[:-1], 2)
+        *directories, name = path = _path(shm, params[1])
+        try:
+            parent, _ = self._walk(directories)
+            try:
+                os.unlink(name, dir_fd=parent)
+            finally:
+                _leave(parent, directories)
+        except OSError as error:
+            raise _failed(_shown(path), error) from error
+        self._prune(directories, 2)
 
     def rename(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: may replace; memref 1: old name; memref 2: new name."""
-        old, new = _file_name(shm, params[1]), _file_name(shm, params[2])
+        old, new = _path(shm, params[1]), _path(shm, params[2])
         results = _RESULTS | {errno.EEXIST: gp.TEE_ERROR_ACCESS_CONFLICT}
         with _failing(_shown(new), results), self._parent(old) as source, self._parent(new) as target:
             if params[0].b:
@@ -315,21 +330,20 @@ class ReeFs:
 
     def opendir(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. [out] value 2.a: number of the directory; one without files counts as not there."""
-        path = _name(shm, params[1])
+        path = _path(shm, params[1], root=True)
         with _failing(_shown(path), {}, gp.TEE_ERROR_ITEM_NOT_FOUND):
             fd, _ = self._walk(path)
             try:
                 names = [os.fsencode(name) for name in os.listdir(fd) if not name.startswith(".")]
             finally:
-                os.close(fd)
+                _leave(fd, path)
         if not names:
             raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"{_shown(path)}: empty")
         params[2].a = self.open_items.add(iter(names))
 
     def closedir(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: number of the directory."""
-        self.open_items.names(params[0].b)
-        self.open_items.remove(params[0].b)
+        self.open_items.remove_names(params[0].b)
 
     def readdir(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: number of the directory. [out] memref 1: the next name, with its terminator."""
@@ -361,8 +375,11 @@ _OPERATIONS: Final[dict[int, tuple[tuple[int, ...], _Operation]]] = {
 }
 
 
-def _name(shm: SharedMemory, ref: Param) -> list[bytes]:
-    """The components of a name, which counts from the root whether it starts with a slash or not."""
+def _path(shm: SharedMemory, ref: Param, root: bool = False) -> list[bytes]:
+    """The components of a file's name, which counts from the root whether it starts with a slash or not.
+
+    None at all name the ``root``, if it may be.
+    """
     buffer = shm.view(ref)
     # Copied once: the secure world still holds the memory.
     name, end, _ = bytes(buffer or b"")[:PATH_MAX].partition(b"\0")
@@ -371,14 +388,15 @@ def _name(shm: SharedMemory, ref: Param) -> list[bytes]:
     path = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in path:
         raise bad_parameters(f"the file name {_shown(path)} leaves the directory of the TEE's files")
-    return path
-
-
-def _file_name(shm: SharedMemory, ref: Param) -> list[bytes]:
-    path = _name(shm, ref)
-    if not path:
+    if not path and not root:
         raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "the name of no file")
     return path
+
+
+def _leave(fd: int, directories: list[bytes]) -> None:
+    """Done with what walking ``directories`` has led to; the root stays open."""
+    if directories:
+        os.close(fd)
 
 
 def _shown(path: list[bytes]) -> str:

@@ -13,14 +13,7 @@ from optemu.errors import TeeError
 from optemu.normal_world.device import DeviceFile
 from optemu.normal_world.emmc import RpmbDevice
 from optemu.normal_world.supplicant.handlers import Services
-from optemu.normal_world.supplicant.params import (
-    REQUEST_SIZE,
-    RPC_NUM_PARAMS,
-    Param,
-    Request,
-    decode,
-    encode,
-)
+from optemu.normal_world.supplicant.params import BLOCK_SIZE, Param, Request
 from optemu.normal_world.supplicant.plugins import Plugins
 from optemu.normal_world.supplicant.ree_fs import ReeFs
 from optemu.normal_world.supplicant.rpmb import Rpmb
@@ -32,31 +25,8 @@ from optemu.trace import Tracer
 
 log = logging.getLogger("optemu.normal_world")
 
-_ROOM = abi.SUPP_RECV_ARG.pack(0, RPC_NUM_PARAMS)
-# The first parameter says that we deal with meta parameters, that is with several requests at a time.
-_EMPTY_REQUEST = (_ROOM + abi.PARAM.pack(abi.TEE_IOCTL_PARAM_ATTR_META, 0, 0, 0)).ljust(REQUEST_SIZE, b"\0")
 # The secure world asks for what may not be there; whoever cares is told by its answer.
 _ORDINARY = (gp.TEE_ERROR_ITEM_NOT_FOUND, gp.TEE_ERROR_SHORT_BUFFER, isocket.TEE_ISOCKET_ERROR_TIMEOUT)
-
-
-class _Block:
-    """Room for one request and its answer, where the driver finds it."""
-
-    __slots__ = ("_address", "_empty", "pin", "request", "view")
-
-    def __init__(self, device: DeviceFile) -> None:
-        self.pin = device.pin(bytearray(abi.BUF_DATA.size + REQUEST_SIZE))
-        self.view = self.pin.view
-        self.request = self.view[abi.BUF_DATA.size :]
-        self._address = self.pin.address + abi.BUF_DATA.size
-        self._empty = abi.BUF_DATA.pack(self._address, REQUEST_SIZE) + _EMPTY_REQUEST
-
-    def clear(self) -> None:
-        """Room for any request."""
-        self.view[:] = self._empty
-
-    def put(self, answer: bytes) -> None:
-        self.view[: abi.BUF_DATA.size + len(answer)] = abi.BUF_DATA.pack(self._address, len(answer)) + answer
 
 
 class Supplicant:
@@ -94,7 +64,8 @@ class Supplicant:
         self._waiters = 0
         self._threads: list[threading.Thread] = []
         self._stopping = False
-        self._idle_blocks: list[_Block] = []
+        self._idle: list[Request] = []
+        """Room for requests whose threads are lent; as many as there ever were at once."""
 
     @property
     def last_failed_search(self) -> TaSearch | None:
@@ -126,12 +97,12 @@ class Supplicant:
         if services is None:
             return
         try:
-            block = self._idle_blocks.pop()
+            request = self._idle.pop()
         except IndexError:
-            block = _Block(services.device)
-        if self._receive(services.device, block):
-            self._send(services.device, block, self._answer(services, block.request, lent=True))
-        self._idle_blocks.append(block)
+            request = _room(services.device)
+        if self._receive(services.device, request):
+            self._answer(services, request, lent=True)
+        self._idle.append(request)
 
     def stop(self) -> None:
         """Close the device, which ends what waits in it, and wait a little for the threads."""
@@ -139,9 +110,9 @@ class Supplicant:
         services, self._services = self._services, None
         if services is None:
             return
-        for block in self._idle_blocks:
-            services.device.unpin(block.pin)
-        self._idle_blocks.clear()
+        for request in self._idle:
+            services.device.unpin(request.pin)
+        self._idle.clear()
         services.close()
         for thread in self._threads:
             thread.join(timeout=1)
@@ -156,24 +127,23 @@ class Supplicant:
         thread.start()
 
     def _main(self, services: Services) -> None:
-        device = services.device
-        block = _Block(device)
+        request = _room(services.device)
         try:
-            while self._receive(device, block):
-                self._send(device, block, self._answer(services, block.request))
+            while self._receive(services.device, request):
+                self._answer(services, request)
                 with self._lock:
                     self._waiters += 1
         finally:
-            device.unpin(block.pin)
+            services.device.unpin(request.pin)
             with self._lock:
                 self._waiters -= 1
 
-    def _receive(self, device: DeviceFile, block: _Block) -> bool:
-        """Wait for a request to lie in ``block``; False when there will be none any more."""
+    def _receive(self, device: DeviceFile, request: Request) -> bool:
+        """Wait for a request to lie in ``request``; False when there will be none any more."""
         while not self._stopping:
-            block.clear()
+            request.pin.view[:] = request.room
             try:
-                device.ioctl(abi.TEE_IOC_SUPPL_RECV, block.pin.address)
+                device.ioctl(abi.TEE_IOC_SUPPL_RECV, request.pin.address)
             except OSError as error:
                 if error.errno in (errno.EINTR, errno.EAGAIN):
                     continue
@@ -182,21 +152,30 @@ class Supplicant:
             return True
         return False
 
-    def _answer(self, services: Services, raw: memoryview, lent: bool = False) -> bytes:
-        """What to send back for the request ``raw``; meanwhile another thread receives, if it may and must."""
+    def _answer(self, services: Services, request: Request, lent: bool = False) -> None:
+        """Serve ``request`` and send the answer; meanwhile another thread receives, if it may and must."""
         try:
-            request = decode(raw)
+            func, meta, params = request.decode()
         except TeeError as error:
             if not lent:
                 self._leave_waiters(services, may_spawn=False)
             log.warning("malformed request: %s", error)
-            _, count = abi.SUPP_RECV_ARG.unpack_from(raw)
-            count = min(count, RPC_NUM_PARAMS)
-            params = raw[abi.SUPP_RECV_ARG.size :][: count * abi.PARAM.size]
-            return abi.SUPP_SEND_ARG.pack(error.code, count) + bytes(params)
-        if not lent:
-            self._leave_waiters(services, may_spawn=bool(request.meta))
-        return encode(self._serve(services, request), request)
+            ret = error.code
+        else:
+            if not lent:
+                self._leave_waiters(services, may_spawn=meta > 0)
+            row = BY_CMD.get(func) or unknown(func)
+            tr = self._tracer
+            if tr is None or not tr.on:
+                ret = _serve(row, services, params)
+            else:
+                ret = _traced(tr, row, services, params)
+        request.arg.func_or_ret = ret
+        try:
+            services.device.ioctl(abi.TEE_IOC_SUPPL_SEND, request.pin.address)
+        except OSError as error:
+            # The requester may be gone; the next request can be served all the same.
+            self._log_failure("TEE_IOC_SUPPL_SEND", error)
 
     def _leave_waiters(self, services: Services, may_spawn: bool) -> None:
         """Not receiving for now. Without meta parameters the driver deals with one request at a time."""
@@ -205,41 +184,36 @@ class Supplicant:
             if may_spawn and not self._waiters and not self._stopping:
                 self._spawn(services)
 
-    def _serve(self, services: Services, request: Request) -> int:
-        row = BY_CMD.get(request.func) or unknown(request.func)
-        tr = self._tracer
-        if tr is None or not tr.on:
-            return self._handle(row, services, request.params)
-        where = POINTS.get(row.cmd) or point(row)
-        tr.enter(where, *row.seen(*[*request.params, Param(0), Param(0)][:2]))
-        ret = self._handle(row, services, request.params)
-        tr.exit(where, ret)
-        return ret
-
-    def _handle(self, row: Row, services: Services, params: list[Param]) -> int:
-        if row.handler is None:
-            log.warning("%s is not supported by the supplicant", row.name)
-            return gp.TEE_ERROR_NOT_SUPPORTED
-        try:
-            return row.handler(services, params)
-        except TeeError as error:
-            log.log(logging.DEBUG if error.code in _ORDINARY else logging.WARNING, "%s: %s", row.name, error)
-            return error.code
-        except Exception:
-            log.exception("%s failed, a defect of optemu; the TEE is told TEE_ERROR_GENERIC", row.name)
-            return gp.TEE_ERROR_GENERIC
-
-    def _send(self, device: DeviceFile, block: _Block, answer: bytes) -> None:
-        block.put(answer)
-        try:
-            device.ioctl(abi.TEE_IOC_SUPPL_SEND, block.pin.address)
-        except OSError as error:
-            # The requester may be gone; the next request can be served all the same.
-            self._log_failure("TEE_IOC_SUPPL_SEND", error)
-
     def _log_failure(self, name: str, error: OSError) -> None:
         level = logging.DEBUG if self._stopping else logging.ERROR
         log.log(level, "supplicant: %s: %s", name, error.strerror)
+
+
+def _traced(tr: Tracer, row: Row, services: Services, params: list[Param]) -> int:
+    where = POINTS.get(row.cmd) or point(row)
+    tr.enter(where, *row.seen(*[*params, Param(), Param()][:2]))
+    ret = _serve(row, services, params)
+    tr.exit(where, ret)
+    return ret
+
+
+def _serve(row: Row, services: Services, params: list[Param]) -> int:
+    if row.handler is None:
+        log.warning("%s is not supported by the supplicant", row.name)
+        return gp.TEE_ERROR_NOT_SUPPORTED
+    try:
+        return row.handler(services, params)
+    except TeeError as error:
+        log.log(logging.DEBUG if error.code in _ORDINARY else logging.WARNING, "%s: %s", row.name, error)
+        return error.code
+    except Exception:
+        log.exception("%s failed, a defect of optemu; the TEE is told TEE_ERROR_GENERIC", row.name)
+        return gp.TEE_ERROR_GENERIC
+
+
+def _room(device: DeviceFile) -> Request:
+    """Room for one request, where the driver finds it."""
+    return Request(device.pin(bytearray(BLOCK_SIZE)))
 
 
 def _gen_caps(device: DeviceFile) -> int:

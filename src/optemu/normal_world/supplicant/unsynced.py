@@ -19,6 +19,7 @@ class Unsynced:
     """What has been written and may not be on the disk yet. Files are descriptors; failures are OSError."""
 
     def __init__(self) -> None:
+        # Held while waiting for the disk. What is added to a set meanwhile is found now or the next time.
         self._lock = threading.Lock()
         self._files: set[int] = set()
         self._directories: set[int] = set()
@@ -28,29 +29,25 @@ class Unsynced:
 
     def opened(self, fd: int, name: bytes) -> None:
         if name == DIRFILE_NAME:
-            with self._lock:
-                self._heads.add(fd)
+            self._heads.add(fd)
 
     def changed(self, fd: int) -> None:
         """The file has another size."""
-        with self._lock:
-            self._files.add(fd)
+        self._files.add(fd)
 
     def renamed(self, directory: int) -> None:
         """Names have changed there."""
-        with self._lock:
-            self._directories.add(os.dup(directory))
+        self._directories.add(os.dup(directory))
 
-    def write(self, fd: int, offset: int, write: Callable[[], None]) -> None:
-        """Do ``write``, which changes ``fd`` from ``offset`` on; a commit if that is the head of all objects."""
+    def write(self, fd: int, offset: int, write: Callable[..., None], *args: object) -> None:
+        """Do ``write(*args)``, which changes ``fd`` from ``offset`` on; a commit if that is the head of all objects."""
         commit = fd in self._heads and offset < _HEAD_SIZE
         if commit:
             self.sync()
         try:
-            write()
+            write(*args)
         finally:
-            if fd not in self._files:
-                self.changed(fd)
+            self._files.add(fd)
         if commit:
             self.sync()
 
