@@ -9,7 +9,7 @@ from optemu.secure_world.core.sync import Held, Mutex
 from optemu.secure_world.core.tee_obj import TeeObj
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.storage.pobj import Pobjs, is_shared
-from optemu.secure_world.storage.tee_fs import FileOperations, Pobj
+from optemu.secure_world.storage.tee_fs import FileOperations, Pobj, Ree
 
 _DESCRIBED_MAX: Final = 4096
 _NOTHING_HELD: Final = nullcontext()
@@ -57,13 +57,12 @@ class Storage:
             self._described[version] = described
         return described
 
-    def description(self, thread: Thread, po: Pobj) -> Description | None:
+    def description(self, ree: Ree, po: Pobj) -> Description | None:
         """What ``describe`` told of this version of the object; None when it is not remembered.
 
         TeeError(TEE_ERROR_ITEM_NOT_FOUND) when it is known that there is no such object.
         """
-        with self.ree(thread) as ree:
-            version = po.fops.version(ree, po)
+        version = po.fops.version(ree, po)
         return self._described.get(version) if version is not None else None
 
     def close(self, thread: Thread, o: TeeObj) -> None:

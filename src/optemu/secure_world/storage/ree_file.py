@@ -65,17 +65,18 @@ def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:
     _out_of_place_write(files, tree, pos, memoryview(data), len(data))
 
 
-def truncate_data(files: Files, tree: Htree, size: int) -> int:
-    """ree_fs_ftruncate_internal: to ``size`` octets, less or more; what the file may be cut to once it is committed.
+def truncate_data(files: Files, tree: Htree, size: int) -> int | None:
+    """ree_fs_ftruncate_internal: to ``size`` octets, less or more. If less: what the file may be cut to once that is
+    committed.
 
     Upstream cuts it before: what is committed would be lost if the power went then.
     """
     _check_length(tree, size)
-    if size > tree.length:
+    if size >= tree.length:
         _out_of_place_write(files, tree, tree.length, None, size - tree.length)
-    elif size < tree.length:
-        tree.truncate(size // tree.layout.block_size)
-        tree.length = size
+        return None
+    tree.truncate(size // tree.layout.block_size)
+    tree.length = size
     blocks = -(-size // tree.layout.block_size)
     return tree.layout.block(blocks, 1) + tree.layout.block_size
 
