@@ -123,12 +123,15 @@ class Dirfile:
             raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"file {number:x} belongs to no object any more")
         return idx
 
-    def get_next(self, uuid: bytes, idx: int) -> int:
-        """tee_fs_dirfile_get_next: the entry of ``uuid``'s next object, from ``idx`` on; TEE_ERROR_ITEM_NOT_FOUND."""
+    def get_next(self, uuid: bytes, idx: int) -> tuple[int, bytes]:
+        """tee_fs_dirfile_get_next: which entry, from ``idx`` on, is ``uuid``'s next object, and that one's identifier.
+
+        TEE_ERROR_ITEM_NOT_FOUND when there are no more.
+        """
         for n in range(idx, len(self.entries)):
             entry = self.entries[n]
             if entry is not None and entry.uuid == uuid:
-                return n
+                return n, entry.obj_id
         raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(uuid)} has no more objects")
 
     def unused_numbers(self) -> Iterator[int]:

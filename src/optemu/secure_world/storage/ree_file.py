@@ -1,5 +1,6 @@
 """The octets of a file of the REE file system, over its hash tree. Mirrors the primitives of core/tee/tee_ree_fs.c."""
 
+from io import BytesIO
 from typing import Final
 
 from optemu.abi import gp
@@ -47,12 +48,18 @@ def read_data(files: Files, tree: Htree, pos: int, size: int) -> bytes:
     end = min(pos + size, tree.length)
     if pos >= end:
         return b""
-    first = pos // block_size
+    first, before = divmod(pos, block_size)
     count = (end - 1) // block_size - first + 1
-    blocks = tree.read_blocks(files, first, count)
-    blocks[-1] = blocks[-1][: end - (first + count - 1) * block_size]
-    blocks[0] = blocks[0][pos - first * block_size :]
-    return b"".join(blocks)
+    if count == 1:
+        return tree.read_block(files, first)[before : before + end - pos]
+    data = BytesIO()
+    for blocks in tree.read_blocks(files, first, count):
+        if before:
+            blocks[0] = blocks[0][before:]
+            before = 0
+        data.writelines(blocks)
+    data.truncate(end - pos)
+    return data.getvalue()
 
 
 def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:

@@ -380,10 +380,9 @@ class ReeFs(FileOperations):
     def readdir(self, ree: Ree, directory: Directory) -> bytes:
         assert isinstance(directory, ReeDirectory)
         # Another one than ``opendir`` saw, when a change failed since. It stays open as long as the directory is.
-        dirh = self._get_dirh(ree)
-        idx = dirh.get_next(directory.uuid, directory.idx)
+        idx, obj_id = self._get_dirh(ree).get_next(directory.uuid, directory.idx)
         directory.idx = idx + 1
-        return dirh.entry(idx).obj_id
+        return obj_id
 
     def closedir(self, ree: Ree, directory: Directory) -> None:
         self._directories -= 1
