@@ -41,7 +41,7 @@ class StorageEnum:
         self.close(thread)
         with self._storage.ree(thread) as ree:
             self._directory = fops.opendir(ree, uuid)
-        self.fops = fops
+            self.fops = fops
 
     def next(self, ree: Ree) -> bytes:
         """readdir: the next identifier; TeeError(TEE_ERROR_ITEM_NOT_FOUND) after the last, when it is closed as well.
