@@ -43,7 +43,7 @@ def test_the_test_notices_a_wrong_order(built: Path, tmp_path: Path) -> None:
 from optemu.secure_world.storage import ree_fs
 real = ree_fs.ReeFs.remove
 def remove(self, ree, po):
-    with self._dirfile(ree) as dirh:
+    with ree_fs._Dirh(self, ree) as dirh:
         ree.files.remove(ree_fs.file_name(dirh.entry(dirh.find(po.uuid, po.obj_id)).file_number))
     real(self, ree, po)
 ree_fs.ReeFs.remove = remove

@@ -1,6 +1,5 @@
 """A file system in memory, and a TA whose system calls a test makes one by one."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from core_fakes import FakeThread, TaRoom, nothing
@@ -9,7 +8,7 @@ from optemu.abi import gp
 from optemu.abi import obj as abi
 from optemu.errors import TeeError
 from optemu.secure_world.core.storage import Storage
-from optemu.secure_world.storage.tee_fs import FileHandle, FileOperations, Pobj
+from optemu.secure_world.storage.tee_fs import Directory, FileHandle, FileOperations, Pobj
 from optemu.secure_world.syscalls.table import SYSCALLS
 
 PRIVATE, REE, RPMB = abi.TEE_STORAGE_PRIVATE, abi.TEE_STORAGE_PRIVATE_REE, abi.TEE_STORAGE_PRIVATE_RPMB
@@ -31,6 +30,11 @@ class MemoryHandle(FileHandle):
         self.octets = octets
 
 
+class MemoryDirectory(Directory):
+    def __init__(self, names: list[bytes]) -> None:
+        self.names = names
+
+
 class MemoryFs(FileOperations):
     """Objects in a dictionary. ``fails`` names operations and the code they fail with; ``open_files`` counts handles."""
 
@@ -38,6 +42,7 @@ class MemoryFs(FileOperations):
         self.files: dict[tuple[bytes, bytes], bytearray] = {}
         self.fails: dict[str, int] = {}
         self.open_files = 0
+        self.open_directories = 0
         self.inside = 0
         self.pause = lambda ree: None
 
@@ -103,12 +108,24 @@ class MemoryFs(FileOperations):
         fh.octets.extend(bytes(max(size - len(fh.octets), 0)))
         del fh.octets[size:]
 
-    def objects(self, ree: Any, uuid: bytes) -> Iterator[bytes]:
+    def opendir(self, ree: Any, uuid: bytes) -> Directory:
         self._enter(ree, "opendir")
-        for owner, obj_id in list(self.files):
-            if owner == uuid:
-                self._enter(ree, "readdir")
-                yield obj_id
+        names = [obj_id for owner, obj_id in self.files if owner == uuid]
+        if not names:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND)
+        self.open_directories += 1
+        return MemoryDirectory(names)
+
+    def readdir(self, ree: Any, directory: Directory) -> bytes:
+        self._enter(ree, "readdir")
+        assert isinstance(directory, MemoryDirectory)
+        if not directory.names:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND)
+        return directory.names.pop(0)
+
+    def closedir(self, ree: Any, directory: Directory) -> None:
+        self._enter(ree, "closedir")
+        self.open_directories -= 1
 
 
 NUMBERS = {row.name.removeprefix("syscall_"): row.number for row in SYSCALLS}

@@ -56,6 +56,7 @@ def room(fs: MemoryFs) -> Iterator[TaRoom]:
                 ctx.release_state(FakeThread(room.threads))  # type: ignore[arg-type]
         assert not room.tee.storage.pobjs, "an object stays open"
         assert not fs.open_files, "a file stays open"
+        assert not fs.open_directories, "a directory stays open"
 
 
 @pytest.fixture
@@ -551,6 +552,48 @@ def test_enumerators_are_bounded_and_go_with_the_ta(ta: StorageTa) -> None:
     ta.ctx.release_state(ta.thread)  # type: ignore[arg-type]
     assert not ta.ctx.storage_enums
     assert not ta.tee.storage.pobjs
+
+
+def test_a_directory_is_open_as_long_as_it_is_listed(ta: StorageTa, fs: MemoryFs) -> None:
+    """Until the end, or until the enumerator is reset, started again, freed, or its TA gone."""
+    for n in range(2):
+        ta.close(ta.create(bytes([n]))[1])
+    enum, other = allocate(ta), allocate(ta)
+    ends = {
+        "end": lambda: names(ta, enum),
+        "reset": lambda: ta("storage_reset_enum", enum),
+        "again": lambda: ta("storage_start_enum", enum, RPMB),
+        "free": lambda: ta("storage_free_enum", enum),
+        "gone": lambda: ta.ctx.release_state(ta.thread),  # type: ignore[arg-type]
+    }
+    for how, end in ends.items():
+        enum = allocate(ta)
+        for _ in range(2):
+            assert ta("storage_start_enum", enum, PRIVATE) == 0
+            assert fs.open_directories == 1
+        assert ta("storage_next_enum", enum, BUF, ID, LEN) == 0
+        assert fs.open_directories == 1
+        if how == "gone":
+            assert ta("storage_start_enum", other, PRIVATE) == 0
+            assert fs.open_directories == 2
+        end()
+        assert not fs.open_directories, how
+
+
+def test_an_error_while_objects_are_listed_ends_nothing(ta: StorageTa, fs: MemoryFs) -> None:
+    for n in range(2):
+        ta.close(ta.create(bytes([n]))[1])
+    enum = allocate(ta)
+    assert ta("storage_start_enum", enum, PRIVATE) == 0
+    for call in ("readdir", "open", "read"):
+        fs.fails = {call: GENERIC}
+        assert ta("storage_next_enum", enum, BUF, ID, LEN) == GENERIC
+        fs.fails = {}
+        assert (fs.open_directories, fs.open_files) == (1, 0), call
+    assert names(ta, enum) == []
+    fs.fails = {"opendir": GENERIC}
+    assert ta("storage_start_enum", enum, PRIVATE) == GENERIC
+    assert ta("storage_next_enum", enum, BUF, ID, LEN) == NOT_FOUND
 
 
 # --- several secure threads ----------------------------------------------------------------------------------------

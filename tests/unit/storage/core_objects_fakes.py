@@ -1,10 +1,8 @@
 """A file system for persistent objects, and files of the normal world, in dictionaries."""
 
-from collections.abc import Iterator
-
 from optemu.abi import gp
 from optemu.errors import TeeError
-from optemu.secure_world.storage.tee_fs import FileHandle, FileOperations, Pobj, Ree
+from optemu.secure_world.storage.tee_fs import Directory, FileHandle, FileOperations, Pobj, Ree
 
 
 class Handle(FileHandle):
@@ -62,7 +60,13 @@ class DictFs(FileOperations):
     def truncate(self, ree: Ree, fh: FileHandle, size: int) -> None:
         raise NotImplementedError
 
-    def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
+    def opendir(self, ree: Ree, uuid: bytes) -> Directory:
+        raise NotImplementedError
+
+    def readdir(self, ree: Ree, directory: Directory) -> bytes:
+        raise NotImplementedError
+
+    def closedir(self, ree: Ree, directory: Directory) -> None:
         raise NotImplementedError
 
 

@@ -129,7 +129,7 @@ class Store:
         self.fs.remove(self.ree, self.pobj(obj_id, uuid))
 
     def objects(self, uuid: bytes = TA) -> list[bytes]:
-        return list(self.fs.objects(self.ree, uuid))
+        return self.fs.objects(self.ree, uuid)
 
     def put(self, data: bytes, obj_id: bytes = OBJECT, uuid: bytes = TA) -> None:
         """Create it, and close it."""

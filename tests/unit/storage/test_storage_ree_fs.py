@@ -240,15 +240,96 @@ def test_what_is_not_there(store: Store):
     assert not store.files.open_files
 
 
+class Listing:
+    """Somebody who lists the objects of a TA."""
+
+    def __init__(self, store: Store) -> None:
+        self.fs, self.ree = store.fs, store.ree
+        self.directory = self.fs.opendir(self.ree, TA)
+
+    def __iter__(self) -> "Listing":
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return self.fs.readdir(self.ree, self.directory)
+        except TeeError as e:
+            assert e.code == gp.TEE_ERROR_ITEM_NOT_FOUND
+            raise StopIteration from None
+
+    def close(self) -> None:
+        self.fs.closedir(self.ree, self.directory)
+
+
 def test_enumeration_sees_changes(store: Store):
     for name in (b"a", b"b", b"c"):
         store.put(b"", name)
-    names = store.fs.objects(store.ree, TA)
+    names = Listing(store)
     assert next(names) == b"a"
     store.remove(b"b")
     store.put(b"", b"d")
     store.put(b"", b"e")
     assert list(names) == [b"d", b"c", b"e"]
+
+
+def test_a_directory_that_is_open_holds_the_database(store: Store):
+    for n in range(10):
+        store.put(b"", b"%d" % n)
+    again = Store(store.files)
+    names, others = Listing(again), Listing(again)
+    store.files.calls.clear()
+    for name in names:
+        again.get(name)
+    assert store.files.calls == ["open", "read", "close"] * 10
+    fh = again.open(b"1")
+    names.close()
+    again.close(fh)
+    assert len(store.files.open_files) == 1, "somebody lists objects still"
+    others.close()
+    assert not store.files.open_files
+
+
+def test_nothing_is_held_where_there_is_nothing_to_list(store: Store):
+    assert result(store.fs.opendir, store.ree, TA) == gp.TEE_ERROR_ITEM_NOT_FOUND
+    store.put(b"", uuid=OTHER_TA)
+    assert result(store.fs.opendir, store.ree, TA) == gp.TEE_ERROR_ITEM_NOT_FOUND
+    assert not store.files.open_files
+
+
+def test_a_change_that_fails_while_objects_are_listed(store: Store, monkeypatch):
+    """The database is read anew: what the change did to it before it failed is not seen."""
+    for name in (b"a", b"b", b"c"):
+        store.put(b"", name)
+    names = Listing(store)
+    assert next(names) == b"a"
+    with monkeypatch.context() as patch:
+        patch.setattr(store.files, "write", None)
+        with pytest.raises(TypeError):
+            store.remove(b"b")
+    assert not store.files.open_files
+    assert next(names) == b"b"
+    assert len(store.files.open_files) == 1, "it is held again"
+    store.put(b"", b"d")
+    assert list(names) == [b"c", b"d"]
+    with monkeypatch.context() as patch:
+        patch.setattr(store.files, "write", None)
+        with pytest.raises(TypeError):
+            store.remove(b"b")
+    names.close()
+    assert not store.files.open_files
+    assert store.objects() == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_database_that_goes_while_objects_are_listed(store: Store, monkeypatch):
+    store.put(b"")
+    names = Listing(store)
+    monkeypatch.setattr(store.files, "write", None)
+    with pytest.raises(TypeError):
+        store.remove()
+    del store.files.content[b"dirf.db"]
+    assert list(names) == []
+    names.close()
+    assert not store.files.open_files
 
 
 def test_the_database_is_read_once(store: Store):

@@ -1,18 +1,18 @@
 """Trusted storage as a whole: which file system has which storage id, and what is open. Mirrors core/tee/tee_fs.h."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeAlias
 
 from optemu.abi import obj as abi
 from optemu.secure_world.core.ree import ThreadRee
-from optemu.secure_world.core.sync import Mutex
+from optemu.secure_world.core.sync import Held, Mutex
 from optemu.secure_world.core.tee_obj import TeeObj
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.storage.pobj import Pobjs, is_shared
-from optemu.secure_world.storage.tee_fs import FileOperations, Pobj
+from optemu.secure_world.storage.tee_fs import FileOperations, Pobj, Ree
 
 _DESCRIBED_MAX: Final = 4096
+_NOTHING_HELD: Final = nullcontext()
 Description: TypeAlias = tuple[int, int, int, int, int]
 """Of struct utee_object_info: type, size, maximal size, usage, octets of data."""
 
@@ -40,17 +40,9 @@ class Storage:
         """For ``with``: the normal world, and the file systems for ``thread`` alone."""
         return ThreadRee(thread, self._mutex)
 
-    @contextmanager
-    def usage_lock(self, thread: Thread, po: Pobj) -> Iterator[None]:
-        """tee_pobj_lock_usage: nobody else changes ``po.usage``, nor what the file says of it."""
-        if not is_shared(po):
-            yield
-            return
-        self._usage_mutex.lock(thread)
-        try:
-            yield
-        finally:
-            self._usage_mutex.unlock(thread)
+    def usage_lock(self, thread: Thread, po: Pobj) -> AbstractContextManager[None]:
+        """tee_pobj_lock_usage, for ``with``: nobody else changes ``po.usage``, nor what the file says of it."""
+        return Held(self._usage_mutex, thread) if is_shared(po) else _NOTHING_HELD
 
     def describe(self, o: TeeObj, usage: int) -> Description:
         """What its head says of ``o``, which is open and as it was committed. It is remembered, by its version.
@@ -65,13 +57,12 @@ class Storage:
             self._described[version] = described
         return described
 
-    def description(self, thread: Thread, po: Pobj) -> Description | None:
+    def description(self, ree: Ree, po: Pobj) -> Description | None:
         """What ``describe`` told of this version of the object; None when it is not remembered.
 
         TeeError(TEE_ERROR_ITEM_NOT_FOUND) when it is known that there is no such object.
         """
-        with self.ree(thread) as ree:
-            version = po.fops.version(ree, po)
+        version = po.fops.version(ree, po)
         return self._described.get(version) if version is not None else None
 
     def close(self, thread: Thread, o: TeeObj) -> None:

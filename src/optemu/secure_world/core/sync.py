@@ -29,15 +29,16 @@ class _Waiter:
 class Condvar:
     """Waiters on a condition that ``lock`` protects."""
 
-    __slots__ = ("_waiters",)
+    __slots__ = ("waiters",)
 
     def __init__(self) -> None:
-        self._waiters: deque[_Waiter] = deque()
+        self.waiters: deque[_Waiter] = deque()
+        """With the lock held: who waits."""
 
     def wait(self, thread: Sleeper, lock: threading.Lock) -> None:
         """Release ``lock``, sleep until woken, take ``lock`` again. The caller tests its condition in a loop."""
         waiter = _Waiter(thread)
-        self._waiters.append(waiter)
+        self.waiters.append(waiter)
         lock.release()
         try:
             while not waiter.woken:
@@ -48,8 +49,8 @@ class Condvar:
     def take(self, *, everyone: bool = False) -> list[Sleeper]:
         """With the lock held: who is to be woken. Hand them to ``wake`` after its release."""
         woken: list[Sleeper] = []
-        while self._waiters and (everyone or not woken):
-            waiter = self._waiters.popleft()
+        while self.waiters and (everyone or not woken):
+            waiter = self.waiters.popleft()
             waiter.woken = True
             woken.append(waiter.thread)
         return woken
@@ -84,6 +85,8 @@ class Mutex:
         with self._lock:
             assert self._state == -1, "no writer holds the mutex"
             self._state = 0
+            if not self._free.waiters:
+                return
             woken = self._free.take(everyone=True)
         wake(thread, woken)
 
@@ -99,5 +102,22 @@ class Mutex:
         with self._lock:
             assert self._state > 0, "no reader holds the mutex"
             self._state -= 1
-            woken = [] if self._state else self._free.take(everyone=True)
+            if self._state or not self._free.waiters:
+                return
+            woken = self._free.take(everyone=True)
         wake(thread, woken)
+
+
+class Held:
+    """For ``with``: ``thread`` holds ``mutex``, as its writer."""
+
+    __slots__ = ("_mutex", "_thread")
+
+    def __init__(self, mutex: Mutex, thread: Sleeper) -> None:
+        self._mutex, self._thread = mutex, thread
+
+    def __enter__(self) -> None:
+        self._mutex.lock(self._thread)
+
+    def __exit__(self, *exc: object) -> None:
+        self._mutex.unlock(self._thread)

@@ -103,6 +103,19 @@ class Dirfile:
         assert entry is not None, f"entry {idx} is free"
         return entry
 
+    def entry_named(self, uuid: bytes, obj_id: bytes) -> tuple[int, Entry]:
+        """The object's entry, and which one it is; TEE_ERROR_ITEM_NOT_FOUND when there is no such object."""
+        idx = self._by_name.get((uuid, obj_id))
+        entry = None if idx is None else self.entries[idx]
+        if idx is None or entry is None:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(uuid)} has no object {obj_id!r}")
+        return idx, entry
+
+    def entry_of(self, number: int) -> Entry | None:
+        """The entry that file ``number`` belongs to; None when its object was removed."""
+        idx = self._by_number.get(number)
+        return None if idx is None else self.entries[idx]
+
     def index(self, number: int) -> int:
         """Which entry file ``number`` belongs to; TEE_ERROR_ITEM_NOT_FOUND when its object was removed."""
         idx = self._by_number.get(number)
@@ -110,18 +123,16 @@ class Dirfile:
             raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"file {number:x} belongs to no object any more")
         return idx
 
-    def has(self, number: int) -> bool:
-        """Does file ``number`` belong to an object?"""
-        return self._by_number.get(number) is not None
+    def get_next(self, uuid: bytes, idx: int) -> tuple[int, bytes]:
+        """tee_fs_dirfile_get_next: which entry, from ``idx`` on, is ``uuid``'s next object, and that one's identifier.
 
-    def objects(self, uuid: bytes) -> Iterator[bytes]:
-        """tee_fs_dirfile_get_next, again and again. Changes meanwhile are seen."""
-        idx = 0
-        while idx < len(self.entries):
-            entry = self.entries[idx]
+        TEE_ERROR_ITEM_NOT_FOUND when there are no more.
+        """
+        for n in range(idx, len(self.entries)):
+            entry = self.entries[n]
             if entry is not None and entry.uuid == uuid:
-                yield entry.obj_id
-            idx += 1
+                return n, entry.obj_id
+        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(uuid)} has no more objects")
 
     def unused_numbers(self) -> Iterator[int]:
         """Of all files that this database may ever have named, those that it does not name now.

@@ -14,6 +14,7 @@ change must drop the tree and open it again: it is then the committed one.
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
@@ -32,6 +33,10 @@ _IV, _NODE, _HEAD = abi.TEE_FS_HTREE_IV_SIZE, abi.NODE_IMAGE.size, abi.IMAGE.siz
 _RUN_MAX: Final = 256 << 10
 Head: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
 """iv, tag, enc_fek, imeta, counter"""
+Image: TypeAlias = tuple[bytes, bytes, bytes, int]
+"""Of a node: hash, iv, tag, flags"""
+Version: TypeAlias = tuple[Head, Image]
+"""A head, and the root with it"""
 
 
 def corrupt(name: object, what: str) -> TeeError:
@@ -66,6 +71,11 @@ class Layout:
         copy = 2 * num + vers
         return (2 + copy + copy // (2 * self.group - 1)) * self.block_size
 
+    def blocks(self, copies: list[int]) -> list[int]:
+        """As ``block``, of many: copies 2n and 2n + 1 are those of block n."""
+        size, between = self.block_size, 2 * self.group - 1
+        return [(2 + copy + copy // between) * size for copy in copies]
+
 
 LAYOUT: Final = Layout()
 
@@ -80,6 +90,9 @@ class Node:
         self.iv = iv
         self.tag = tag
         self.flags = flags
+
+
+_NO_NODE: Final = Node()
 
 
 class Htree:
@@ -101,7 +114,7 @@ class Htree:
         self._heads = bytearray(2 * _HEAD)
         self._pages: list[bytearray] = []
         """The nodes as they are in the file, both copies, by group."""
-        self._nodes = [Node(), Node()]
+        self._nodes: list[Node] = []
         """By number; there is none of number 0, and always one of number 1."""
         self._max_node_id = 0
         """As it is stored: still 0 where only the root is there."""
@@ -112,7 +125,7 @@ class Htree:
         self._run_at, self._run = 0, bytearray()
         """Blocks that wait to be written at once."""
         self._front = b""
-        """What was read when the file was opened: the first nodes, and the copies of block 0."""
+        """What was read when the file was opened: the heads, the first nodes, and the copies of block 0."""
         self._cached: tuple[int, bytes] = (-1, b"")
         """The block that was used last, decrypted."""
 
@@ -134,7 +147,8 @@ class Htree:
         fek = self._rng.read(abi.TEE_FS_HTREE_FEK_SIZE)
         self._enc_fek = self._keys.encrypt_fek(self._uuid, fek)
         self._gcm = AESGCM(fek)
-        self._pages = [self._empty_page()]
+        self._nodes = [_NO_NODE, Node()]
+        self._pages = [self._page()]
         self._dirty = {1}
         if fresh:
             self._sync_nodes()
@@ -153,28 +167,29 @@ class Htree:
         TEE_ERROR_SECURITY when no head is committed.
         """
         for head, root in self._init_head_from_data(files, root_hash):
-            self._nodes[1] = root
+            self._nodes = [_NO_NODE, Node(*root)]
             if self._verify_root(*head):
                 break
         else:
             raise corrupt(self.name, "its head is damaged, or encrypted with another key")
         self._init_tree_from_data(files)
         self._verify_tree()
-        self._committed = self._last
+        self._committed = len(self._nodes) - 1
         return self
 
     def reopen(self, files: Files, fd: int, root_hash: bytes | None = None) -> bool:
         """Is the file, open as ``fd``, still what this tree says? Then ``fd`` is used from now on."""
         other = Htree(fd, self.name, self._keys, self._rng, self._uuid, self.layout)
         at = (self._counter & 1) * _HEAD
+        root = self._nodes[1]
         for head, node in other._init_head_from_data(files, root_hash):
-            same = head[4] == self._counter and _image(node) == _image(self._nodes[1])
+            same = head[4] == self._counter and node == (root.hash, root.iv, root.tag, root.flags)
             if same and other._heads[at : at + _HEAD] == self._heads[at : at + _HEAD]:
                 self.fd = fd
                 return True
         return False
 
-    def _init_head_from_data(self, files: Files, root_hash: bytes | None) -> list[tuple[Head, Node]]:
+    def _init_head_from_data(self, files: Files, root_hash: bytes | None) -> list[Version]:
         """Heads with their roots that may be committed: both, when nothing but the head was changed."""
         block_size, at = self.layout.block_size, self.layout.nodes(0)
         raw = files.read(self.fd, 0, 4 * block_size)
@@ -183,21 +198,26 @@ class Htree:
         if len(raw) < at + 2 * _NODE:
             raise corrupt(self.name, f"only {len(raw)} bytes of its head can be read")
         self._heads[:] = raw[: 2 * _HEAD]
-        self._front = raw[at:]
-        heads = [abi.IMAGE.unpack_from(raw, n * _HEAD) for n in (0, 1)]
-        roots = [Node(*abi.NODE_IMAGE.unpack_from(raw, at + n * _NODE)) for n in (0, 1)]
+        self._front = raw
+        first: Version = abi.IMAGE.unpack_from(raw, 0), abi.NODE_IMAGE.unpack_from(raw, at)
+        second: Version = abi.IMAGE.unpack_from(raw, _HEAD), abi.NODE_IMAGE.unpack_from(raw, at + _NODE)
         if root_hash is None:
-            idx = _get_idx_from_counter(heads[0][4], heads[1][4])
-            if idx is None:
-                log.error("secure storage: %s: none of its heads is committed", self.name)
-                raise TeeError(gp.TEE_ERROR_SECURITY, f"{self.name}: none of its heads is committed")
-            if not _is_other(heads[idx][4], heads[1 - idx][4]):
-                raise corrupt(self.name, f"its heads have the counters {heads[0][4]} and {heads[1][4]}")
-            return [(heads[idx], roots[idx])]
-        found = [(heads[n], roots[n]) for n in (0, 1) if roots[n].hash == root_hash]
+            return [self._later(first, second)]
+        found = [version for version in (first, second) if version[1][0] == root_hash]
         if not found:
             raise corrupt(self.name, "it is not the version that belongs here")
         return found
+
+    def _later(self, *both: Version) -> Version:
+        """The head, with its root, that was committed last."""
+        counters = [head[4] for head, _ in both]
+        idx = _get_idx_from_counter(*counters)
+        if idx is None:
+            log.error("secure storage: %s: none of its heads is committed", self.name)
+            raise TeeError(gp.TEE_ERROR_SECURITY, f"{self.name}: none of its heads is committed")
+        if not _is_other(counters[idx], counters[1 - idx]):
+            raise corrupt(self.name, f"its heads have the counters {counters[0]} and {counters[1]}")
+        return both[idx]
 
     def _never_committed(self, raw: bytes) -> bool:
         """Does the file begin as one that ``create`` did not come to the end of? It can be created again."""
@@ -217,38 +237,33 @@ class Htree:
 
     def _root_aad(self, iv: bytes) -> bytes:
         """As with CFG_REE_FS_HTREE_HASH_SIZE_COMPAT, the default: only half of the hash counts."""
-        half = self.root_hash[: abi.TEE_FS_HTREE_FEK_SIZE]
+        half = self._nodes[1].hash[: abi.TEE_FS_HTREE_FEK_SIZE]
         return half + abi.COUNTER.pack(self._counter) + self._enc_fek + iv
 
     def _init_tree_from_data(self, files: Files) -> None:
         group, nodes = self.layout.group, self._nodes
-        for first in range(0, self._last, group):
-            count = min(group, self._last - first)
-            raw = self._front[: 2 * _NODE * group]
+        start, size, last = self.layout.nodes(0), 2 * _NODE * group, self._max_node_id or 1
+        raw = self._front[start : start + size]
+        for first in range(0, last, group):
+            count = min(group, last - first)
             if first:
-                raw = files.read(self.fd, self.layout.nodes(first // group), 2 * _NODE * group)
+                raw = files.read(self.fd, self.layout.nodes(first // group), size)
             # Of its last node the file may have but the first copy.
             if len(raw) < (2 * count - 1) * _NODE:
                 raise corrupt(self.name, f"nodes {first + 1} to {first + count}: {len(raw)} bytes of them can be read")
-            page = self._empty_page()
-            page[: len(raw)] = raw
+            page = self._page(raw)
             self._pages.append(page)
             for n in range(max(first + 1, 2), first + count + 1):
                 vers = bool(nodes[n >> 1].flags & abi.HTREE_NODE_COMMITTED_CHILD[n & 1])
                 nodes.append(Node(*abi.NODE_IMAGE.unpack_from(page, (2 * (n - first - 1) + vers) * _NODE)))
 
     def _verify_tree(self) -> None:
-        for n in range(self._last, 0, -1):
+        for n in range(len(self._nodes) - 1, 0, -1):
             if self._calc_node_hash(n) != self._nodes[n].hash:
                 raise corrupt(self.name, f"node {n} is damaged")
 
-    @property
-    def _last(self) -> int:
-        """Number of the last node."""
-        return self._max_node_id or 1
-
-    def _empty_page(self) -> bytearray:
-        return bytearray(2 * _NODE * self.layout.group)
+    def _page(self, raw: bytes = b"") -> bytearray:
+        return bytearray(raw.ljust(2 * _NODE * self.layout.group, b"\0"))
 
     def _calc_node_hash(self, n: int) -> bytes:
         nodes = self._nodes
@@ -262,28 +277,25 @@ class Htree:
 
     # --- blocks -------------------------------------------------------------------------------------------
 
-    def read_blocks(self, files: Files, first: int, count: int) -> list[bytes]:
-        """The plaintext of ``count`` blocks from ``first`` on, which must be there."""
-        if count == 1 and first == self._cached[0]:
-            return [self._cached[1]]
-        self._flush(files)
+    def read_blocks(self, files: Files, first: int, count: int) -> Iterator[list[bytes]]:
+        """The plaintext of ``count`` blocks from ``first`` on, which must be there; some at a time."""
         some = _RUN_MAX // (2 * self.layout.block_size)
-        blocks: list[bytes] = []
         for n in range(first, first + count, some):
-            blocks += self._read_run(files, n, min(some, first + count - n))
-        self._cached = first + count - 1, blocks[-1]
-        return blocks
+            yield self._read_run(files, n, min(some, first + count - n))
 
     def read_block(self, files: Files, num: int) -> bytes:
-        return self.read_blocks(files, num, 1)[0]
+        return self._cached[1] if num == self._cached[0] else self._read_run(files, num, 1)[0]
 
     def _read_run(self, files: Files, first: int, count: int) -> list[bytes]:
         """Of blocks that follow each other: both copies at once, of which one is needed."""
-        size, place = self.layout.block_size, self.layout.block
+        if self._run:
+            self._flush(files)
+        size = self.layout.block_size
         nodes = self._nodes[first + 1 : first + count + 1]
-        places = [place(n, node.flags & abi.HTREE_NODE_COMMITTED_BLOCK) for n, node in enumerate(nodes, first)]
-        start, raw, end = self.layout.nodes(0), self._front, places[-1] + size
-        if end > start + len(raw):
+        copies = [2 * n + (node.flags & abi.HTREE_NODE_COMMITTED_BLOCK) for n, node in enumerate(nodes, first)]
+        places = self.layout.blocks(copies)
+        start, raw, end = 0, self._front, places[-1] + size
+        if end > len(raw):
             start = places[0]
             raw = files.read(self.fd, start, end - start)
         decrypt, enc_fek, blocks = self._gcm.decrypt, self._enc_fek, []
@@ -295,12 +307,13 @@ class Htree:
                 short = f"has only {len(crypt)} of its {size} bytes"
                 what = short if len(crypt) < size else "is damaged"
                 raise corrupt(self.name, f"block {first + len(blocks)} {what}") from None
+        self._cached = first + count - 1, blocks[-1]
         return blocks
 
     def write_block(self, files: Files, num: int, block: bytes) -> None:
         """``block`` is block ``num`` from the next sync on. Blocks before it that were not there have no content."""
         n = num + 1
-        while self._last < n:
+        while len(self._nodes) <= n:
             self._grow()
         node, size = self._nodes[n], self.layout.block_size
         if n not in self._block_updated:
@@ -323,7 +336,7 @@ class Htree:
         self._max_node_id = len(self._nodes) - 1
         self._dirty.add(self._max_node_id)
         if (self._max_node_id - 1) // self.layout.group == len(self._pages):
-            self._pages.append(self._empty_page())
+            self._pages.append(self._page())
 
     def _write_behind(self, files: Files, place: int, crypt: bytes) -> None:
         """Collect what goes behind all that is committed; between two such blocks there is nothing of worth."""
@@ -342,14 +355,13 @@ class Htree:
 
     def truncate(self, num: int) -> None:
         """No blocks behind block ``num`` from the next sync on; they stay in the file."""
-        while self._last > num + 1:
-            n = self._max_node_id
+        while (n := len(self._nodes) - 1) > num + 1:
             self._nodes.pop()
             self._dirty.discard(n)
             self._block_updated.discard(n)
             # Unlike upstream, which leaves the parent with a hash that counts what is no longer there.
             self._dirty.add(n >> 1)
-            self._max_node_id -= 1
+            self._max_node_id = n - 1
         self._cached = -1, b""
         self.set_dirty()
 
@@ -365,26 +377,26 @@ class Htree:
         if not self._dirty and not fresh:
             return
         self._flush(files)
-        stretches = []
+        stretches = {}
         if self._dirty:
             stretches = self._sync_nodes()
             self._update_root()
         if fresh:
             self._write_all(files)
         else:
-            for group, start, end in stretches:
+            for group, (start, end) in stretches.items():
                 files.write(self.fd, self.layout.nodes(group) + start, bytes(self._pages[group][start:end]))
             at = (self._counter & 1) * _HEAD
             files.write(self.fd, at, bytes(self._heads[at : at + _HEAD]))
-        self._committed = self._last
+        self._committed = len(self._nodes) - 1
 
-    def _sync_nodes(self) -> list[tuple[int, int, int]]:
-        """htree_sync_node_to_storage, into the pages: (group, first octet, behind the last one), the root's last."""
+    def _sync_nodes(self) -> dict[int, tuple[int, int]]:
+        """htree_sync_node_to_storage, into the pages: (first octet, behind the last one) by group, the root's last."""
         changed = set(self._dirty)
         for n in self._dirty:
             while (n := n >> 1) and n not in changed:
                 changed.add(n)
-        places = []
+        stretches: dict[int, tuple[int, int]] = {}
         for n in sorted(changed, reverse=True):
             node = self._nodes[n]
             if n > 1:
@@ -397,11 +409,12 @@ class Htree:
             node.hash = self._calc_node_hash(n)
             group, slot = divmod(n - 1, self.layout.group)
             at = (2 * slot + vers) * _NODE
-            self._pages[group][at : at + _NODE] = _image(node)
-            places.append((group, at))
+            abi.NODE_IMAGE.pack_into(self._pages[group], at, node.hash, node.iv, node.tag, node.flags)
+            _, end = stretches.get(group, (at, at + _NODE))
+            stretches[group] = at, end
         self._dirty.clear()
         self._block_updated.clear()
-        return _stretches(places)
+        return stretches
 
     def _update_root(self) -> None:
         self._counter += 1
@@ -409,9 +422,8 @@ class Htree:
         imeta = abi.IMETA.pack(self.length, self._max_node_id)
         crypt = self._gcm.encrypt(iv, imeta, self._root_aad(iv))
         size = abi.IMETA.size
-        head = abi.IMAGE.pack(iv, crypt[size:], self._enc_fek, crypt[:size], self._counter)
         at = (self._counter & 1) * _HEAD
-        self._heads[at : at + _HEAD] = head
+        abi.IMAGE.pack_into(self._heads, at, iv, crypt[size:], self._enc_fek, crypt[:size], self._counter)
 
     def _write_all(self, files: Files) -> None:
         """Heads and nodes of a file that nobody knows yet."""
@@ -419,19 +431,6 @@ class Htree:
             files.write(self.fd, self.layout.nodes(group), bytes(page))
         front = self._heads.ljust(self.layout.nodes(0), b"\0") + self._pages[0]
         files.write(self.fd, 0, bytes(front))
-
-
-def _image(node: Node) -> bytes:
-    return abi.NODE_IMAGE.pack(node.hash, node.iv, node.tag, node.flags)
-
-
-def _stretches(places: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
-    """From (group, offset of a node's copy), descending: what of each group is to be written."""
-    found: dict[int, tuple[int, int]] = {}
-    for group, at in places:
-        start, end = found.get(group, (at, at))
-        found[group] = min(start, at), max(end, at)
-    return [(group, start, end + _NODE) for group, (start, end) in found.items()]
 
 
 def _get_idx_from_counter(counter0: int, counter1: int) -> int | None:

@@ -1,5 +1,6 @@
 """The octets of a file of the REE file system, over its hash tree. Mirrors the primitives of core/tee/tee_ree_fs.c."""
 
+from io import BytesIO
 from typing import Final
 
 from optemu.abi import gp
@@ -47,12 +48,18 @@ def read_data(files: Files, tree: Htree, pos: int, size: int) -> bytes:
     end = min(pos + size, tree.length)
     if pos >= end:
         return b""
-    first = pos // block_size
+    first, before = divmod(pos, block_size)
     count = (end - 1) // block_size - first + 1
-    blocks = tree.read_blocks(files, first, count)
-    blocks[-1] = blocks[-1][: end - (first + count - 1) * block_size]
-    blocks[0] = blocks[0][pos - first * block_size :]
-    return b"".join(blocks)
+    if count == 1:
+        return tree.read_block(files, first)[before : before + end - pos]
+    data = BytesIO()
+    for blocks in tree.read_blocks(files, first, count):
+        if before:
+            blocks[0] = blocks[0][before:]
+            before = 0
+        data.writelines(blocks)
+    data.truncate(end - pos)
+    return data.getvalue()
 
 
 def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:
@@ -65,17 +72,18 @@ def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:
     _out_of_place_write(files, tree, pos, memoryview(data), len(data))
 
 
-def truncate_data(files: Files, tree: Htree, size: int) -> int:
-    """ree_fs_ftruncate_internal: to ``size`` octets, less or more; what the file may be cut to once it is committed.
+def truncate_data(files: Files, tree: Htree, size: int) -> int | None:
+    """ree_fs_ftruncate_internal: to ``size`` octets, less or more. If less: what the file may be cut to once that is
+    committed.
 
     Upstream cuts it before: what is committed would be lost if the power went then.
     """
     _check_length(tree, size)
-    if size > tree.length:
+    if size >= tree.length:
         _out_of_place_write(files, tree, tree.length, None, size - tree.length)
-    elif size < tree.length:
-        tree.truncate(size // tree.layout.block_size)
-        tree.length = size
+        return None
+    tree.truncate(size // tree.layout.block_size)
+    tree.length = size
     blocks = -(-size // tree.layout.block_size)
     return tree.layout.block(blocks, 1) + tree.layout.block_size
 

@@ -9,9 +9,8 @@ One call at a time: whoever calls sees to that (ree_fs_mutex).
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
 from optemu.abi import gp
 from optemu.abi.fs_htree import DIRFILE_NAME
@@ -21,9 +20,10 @@ from optemu.secure_world.storage.dirfile import Dirfile, Entry, file_name
 from optemu.secure_world.storage.htree import Htree, Unfinished
 from optemu.secure_world.storage.key_manager import KeyManager
 from optemu.secure_world.storage.ree_file import FileName, ReeFile, read_data, truncate_data, write_data
-from optemu.secure_world.storage.tee_fs import FileHandle, FileOperations, Files, Pobj, Ree
+from optemu.secure_world.storage.tee_fs import Directory, FileHandle, FileOperations, Files, Pobj, Ree
 
 log = logging.getLogger("optemu.core")
+_T = TypeVar("_T")
 _GAP: Final = 16
 """So many numbers without a file, and there are no more files that a lost database has left."""
 _MOST_LOST: Final = 4096
@@ -38,6 +38,16 @@ class Root(Protocol):
 
     def commit(self, ree: Ree, root_hash: bytes, counter: int) -> None:
         """``root_hash`` is what ``read`` gives from now on; ``counter`` says how many commits there were."""
+
+
+class ReeDirectory(Directory):
+    """struct tee_fs_dir: which entry is the next that is looked at. Changes meanwhile are seen."""
+
+    __slots__ = ("idx", "uuid")
+
+    def __init__(self, uuid: bytes) -> None:
+        self.uuid = uuid
+        self.idx = 0
 
 
 class ReeFs(FileOperations):
@@ -56,34 +66,40 @@ class ReeFs(FileOperations):
         """Kept when its file is closed: if that is still the same, it need not be read again."""
         self._dirh_open = False
         self._open_numbers: Counter[int] = Counter()
-        """How many handles there are of each file. Without any, the database's file is closed."""
+        """How many handles there are of each file."""
+        self._directories = 0
+        """How many are open. Without any, and without handles, the database's file is closed."""
 
     # --- the database -------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _dirfile(self, ree: Ree, *, create: bool = False) -> Iterator[Dirfile]:
-        """get_dirh and put_dirh. Changes that are not committed when an error comes are forgotten.
+    def _get_dirh(self, ree: Ree, *, create: bool = False) -> Dirfile:
+        """get_dirh: the database, whose file is open until ``_put_dirh``.
 
         Upstream makes a database whoever asks; here TEE_ERROR_ITEM_NOT_FOUND says that there is none, until an object
         is made.
         """
-        if self._dirh is None or not self._dirh_open:
-            self._dirh = self._open_dirh(ree, create)
-            self._dirh_open = True
-            for number in self._open_numbers:
-                self._dirh.hold(number)
-            if self._tidy:
-                self._tidy = False
-                self._remove_orphans(ree.files, self._dirh)
+        if self._dirh is not None and self._dirh_open:
+            return self._dirh
+        dirh = self._dirh = self._open_dirh(ree, create)
+        self._dirh_open = True
+        for number in self._open_numbers:
+            dirh.hold(number)
+        if self._tidy:
+            self._tidy = False
+            self._remove_orphans(ree.files, dirh)
+        return dirh
+
+    def _put_dirh(self, ree: Ree) -> None:
+        """put_dirh: changes that are not committed, as an error came, are forgotten."""
         dirh = self._dirh
-        try:
-            yield dirh
-        finally:
-            if dirh.changed:
-                self._dirh = None
-            if dirh.changed or not self._open_numbers:
-                self._dirh_open = False
-                _close(ree.files, dirh.tree.fd)
+        if dirh is None or not self._dirh_open:
+            return
+        if dirh.changed:
+            self._dirh = None
+        elif self._open_numbers or self._directories:
+            return
+        self._dirh_open = False
+        _close(ree.files, dirh.tree.fd)
 
     def _open_dirh(self, ree: Ree, create: bool) -> Dirfile:
         """open_dirh"""
@@ -148,13 +164,9 @@ class ReeFs(FileOperations):
 
     # --- objects ------------------------------------------------------------------------------------------
 
-    def _open_tree(self, files: Files, fd: int, name: FileName, dirh: Dirfile) -> Htree:
-        entry = dirh.entry(dirh.index(name.number))
-        return self._tree(fd, name, name.uuid).open(files, entry.hash)
-
     def open(self, ree: Ree, po: Pobj) -> tuple[int, FileHandle]:
-        with self._dirfile(ree) as dirh:
-            entry = dirh.entry(_find(dirh, po.uuid, po.obj_id))
+        with _Dirh(self, ree) as dirh:
+            _, entry = dirh.entry_named(po.uuid, po.obj_id)
             name = FileName(entry.file_number, po.uuid, po.obj_id)
             try:
                 fd = ree.files.open(file_name(name.number))
@@ -164,7 +176,7 @@ class ReeFs(FileOperations):
                 log.error("secure storage: %s is gone", name)
                 raise TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{name} is gone") from None
             try:
-                tree = self._open_tree(ree.files, fd, name, dirh)
+                tree = self._tree(fd, name, name.uuid).open(ree.files, entry.hash)
             except Exception:
                 _close(ree.files, fd)
                 raise
@@ -174,25 +186,26 @@ class ReeFs(FileOperations):
     def version(self, ree: Ree, po: Pobj) -> bytes | None:
         dirh = self._dirh
         if dirh is None:
-            with self._dirfile(ree) as dirh:
+            with _Dirh(self, ree) as dirh:
                 pass
-        return dirh.entry(_find(dirh, po.uuid, po.obj_id)).hash
+        return dirh.entry_named(po.uuid, po.obj_id)[1].hash
 
     def _committed(self, files: Files, dirh: Dirfile, fh: ReeFile) -> Htree:
         """The object as it is now. Upstream's handles do not see, and undo, what another has written since.
 
         Of an object that is gone: what it was last, as long as that can be had; else TEE_ERROR_ITEM_NOT_FOUND.
         """
-        tree, number = fh.tree, fh.name.number
-        if tree is not None and not dirh.has(number) and tree.reopen(files, fh.fd):
+        tree, entry = fh.tree, dirh.entry_of(fh.name.number)
+        if entry is None:
+            if tree is None or not tree.reopen(files, fh.fd):
+                raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"{fh.name} belongs to no object any more")
             return tree
-        entry = dirh.entry(dirh.index(number))
         if tree is not None and tree.root_hash == entry.hash:
             return tree
-        return self._open_tree(files, fh.fd, fh.name, dirh)
+        return self._tree(fh.fd, fh.name, fh.name.uuid).open(files, entry.hash)
 
     def create(self, ree: Ree, po: Pobj, overwrite: bool, head: bytes, attr: bytes, data: bytes) -> FileHandle:
-        with self._dirfile(ree, create=True) as dirh:
+        with _Dirh(self, ree, create=True) as dirh:
             idx = dirh.find(po.uuid, po.obj_id)
             if idx is not None and not overwrite:
                 raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"there is an object {po.obj_id!r} already")
@@ -250,17 +263,15 @@ class ReeFs(FileOperations):
         self._open_numbers[number] -= 1
         if not self._open_numbers[number]:
             del self._open_numbers[number]
-            if dirh is not None and not dirh.has(number):
+            if dirh is not None and dirh.entry_of(number) is None:
                 dirh.release(number)
         _close(ree.files, fh.fd)
-        if not self._open_numbers and self._dirh_open and dirh is not None:
-            self._dirh_open = False
-            _close(ree.files, dirh.tree.fd)
+        self._put_dirh(ree)
 
     def read(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> bytes:
         assert isinstance(fh, ReeFile)
-        with self._dirfile(ree) as dirh:
-            fh.tree = self._committed(ree.files, dirh, fh)
+        # It need not be put back: it stays open as long as the handle is, and nothing is changed.
+        fh.tree = self._committed(ree.files, self._get_dirh(ree), fh)
         return read_data(ree.files, fh.tree, pos, size)
 
     def write(self, ree: Ree, fh: FileHandle, pos: int, data: bytes) -> None:
@@ -273,8 +284,7 @@ class ReeFs(FileOperations):
                 if e.code != gp.TEE_ERROR_STORAGE_NO_SPACE:
                     raise
             # Where there is no room for another file, there may be for the other copies of the blocks.
-        with self._changing(ree, fh) as tree:
-            write_data(ree.files, tree, pos, data)
+        self._change(ree, fh, lambda tree: write_data(ree.files, tree, pos, data))
 
     def _is_most(self, tree: Htree | None, pos: int, size: int) -> bool:
         """Does a write of ``size`` octets at ``pos`` change half of the object, and much?"""
@@ -290,7 +300,7 @@ class ReeFs(FileOperations):
         """
         new: ReeFile | None = None
         try:
-            with self._dirfile(ree) as dirh:
+            with _Dirh(self, ree) as dirh:
                 tree, idx, end = self._committed(ree.files, dirh, fh), dirh.index(fh.name.number), pos + len(data)
                 behind = read_data(ree.files, tree, end, max(0, tree.length - end))
                 whole = b"".join((read_data(ree.files, tree, 0, pos), data, behind))
@@ -310,8 +320,7 @@ class ReeFs(FileOperations):
     def _is_named(self, ree: Ree, fh: ReeFile) -> bool:
         """Is it what the database says now? Not known: no."""
         try:
-            with self._dirfile(ree) as dirh:
-                return dirh.has(fh.name.number)
+            return self._get_dirh(ree).entry_of(fh.name.number) is not None
         except TeeError:
             return False
 
@@ -322,61 +331,77 @@ class ReeFs(FileOperations):
         self.close(ree, left)
 
     def truncate(self, ree: Ree, fh: FileHandle, size: int) -> None:
-        with self._changing(ree, fh) as tree:
-            old = tree.length
-            needed = truncate_data(ree.files, tree, size)
-        if size < old:
-            try:
-                ree.files.truncate(tree.fd, needed)
-            except TeeError as e:
-                log.info("secure storage: %s stays longer than need be: %s", tree.name, e)
-
-    @contextmanager
-    def _changing(self, ree: Ree, fh: FileHandle) -> Iterator[Htree]:
-        """What is done to the object's tree is committed, or the tree forgotten."""
         assert isinstance(fh, ReeFile)
-        with self._dirfile(ree) as dirh:
+        needed = self._change(ree, fh, lambda tree: truncate_data(ree.files, tree, size))
+        if needed is not None:
+            try:
+                ree.files.truncate(fh.fd, needed)
+            except TeeError as e:
+                log.info("secure storage: %s stays longer than need be: %s", fh.name, e)
+
+    def _change(self, ree: Ree, fh: ReeFile, change: Callable[[Htree], _T]) -> _T:
+        """What ``change`` does to the object's tree is committed, or the tree forgotten."""
+        with _Dirh(self, ree) as dirh:
             tree = self._committed(ree.files, dirh, fh)
             idx = dirh.index(fh.name.number)
-            fh.tree = None
-            yield tree
+            before, fh.tree = tree.root_hash, None
+            done = change(tree)
             tree.sync_to_storage(ree.files)
-            if tree.root_hash != dirh.entry(idx).hash:
-                dirh.update_hash(ree.files, idx, tree.root_hash)
+            root_hash = tree.root_hash
+            if root_hash != before:
+                dirh.update_hash(ree.files, idx, root_hash)
                 self._commit(ree, dirh)
             fh.tree = tree
+        return done
 
     def rename(self, ree: Ree, old: Pobj, new_id: bytes) -> None:
-        with self._dirfile(ree) as dirh:
+        with _Dirh(self, ree) as dirh:
             if dirh.find(old.uuid, new_id) is not None:
                 raise TeeError(gp.TEE_ERROR_ACCESS_CONFLICT, f"there is an object {new_id!r} already")
-            idx = _find(dirh, old.uuid, old.obj_id)
-            dirh.rename(ree.files, idx, dirh.entry(idx)._replace(obj_id=new_id))
+            idx, entry = dirh.entry_named(old.uuid, old.obj_id)
+            dirh.rename(ree.files, idx, entry._replace(obj_id=new_id))
             self._commit(ree, dirh)
 
     def remove(self, ree: Ree, po: Pobj) -> None:
-        with self._dirfile(ree) as dirh:
-            idx = _find(dirh, po.uuid, po.obj_id)
-            number = dirh.entry(idx).file_number
+        with _Dirh(self, ree) as dirh:
+            idx, entry = dirh.entry_named(po.uuid, po.obj_id)
             dirh.remove(ree.files, idx)
             self._commit(ree, dirh)
-            self._gone(ree.files, dirh, number)
+            self._gone(ree.files, dirh, entry.file_number)
 
-    def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
-        try:
-            with self._dirfile(ree) as dirh:
-                return dirh.objects(uuid)
-        except TeeError as e:
-            if e.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
-                raise
-            return iter(())
+    # --- directories --------------------------------------------------------------------------------------
+
+    def opendir(self, ree: Ree, uuid: bytes) -> Directory:
+        with _Dirh(self, ree) as dirh:
+            dirh.get_next(uuid, 0)
+            self._directories += 1
+        return ReeDirectory(uuid)
+
+    def readdir(self, ree: Ree, directory: Directory) -> bytes:
+        assert isinstance(directory, ReeDirectory)
+        # Another one than ``opendir`` saw, when a change failed since. It stays open as long as the directory is.
+        idx, obj_id = self._get_dirh(ree).get_next(directory.uuid, directory.idx)
+        directory.idx = idx + 1
+        return obj_id
+
+    def closedir(self, ree: Ree, directory: Directory) -> None:
+        self._directories -= 1
+        self._put_dirh(ree)
 
 
-def _find(dirh: Dirfile, uuid: bytes, obj_id: bytes) -> int:
-    idx = dirh.find(uuid, obj_id)
-    if idx is None:
-        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(uuid)} has no object {obj_id!r}")
-    return idx
+class _Dirh:
+    """For ``with``: the database, from get_dirh to put_dirh."""
+
+    __slots__ = ("_create", "_fs", "_ree")
+
+    def __init__(self, fs: ReeFs, ree: Ree, *, create: bool = False) -> None:
+        self._fs, self._ree, self._create = fs, ree, create
+
+    def __enter__(self) -> Dirfile:
+        return self._fs._get_dirh(self._ree, create=self._create)
+
+    def __exit__(self, *exc: object) -> None:
+        self._fs._put_dirh(self._ree)
 
 
 def _close(files: Files, fd: int) -> None:

@@ -7,7 +7,6 @@ it is with creating, too: a new object has a temporary name until it is complete
 One call at a time: whoever calls sees to that (rpmb_mutex).
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -18,7 +17,7 @@ from optemu.secure_world.crypto.provider import Rng
 from optemu.secure_world.storage.key_manager import TEE_FS_KM_FEK_SIZE, KeyManager
 from optemu.secure_world.storage.rpmb import BLOCK_SIZE, REL_WR_BLKCNT, Rpmb
 from optemu.secure_world.storage.rpmb_fat import Fat, FatEntry
-from optemu.secure_world.storage.tee_fs import FileHandle, FileOperations, Pobj, Ree, RpmbFrames
+from optemu.secure_world.storage.tee_fs import Directory, FileHandle, FileOperations, Pobj, Ree, RpmbFrames
 
 _INT32_MAX: Final = 0x7FFFFFFF
 _NO_FEK: Final = bytes(TEE_FS_KM_FEK_SIZE)
@@ -35,6 +34,15 @@ class RpmbFile(FileHandle):
         self.block = entry.block
         self.fek = entry.fek
         self.uuid = uuid
+
+
+class RpmbDirectory(Directory):
+    """What was there when it was opened."""
+
+    __slots__ = ("names",)
+
+    def __init__(self, names: list[bytes]) -> None:
+        self.names = iter(names)
 
 
 class RpmbFs(FileOperations):
@@ -101,8 +109,20 @@ class RpmbFs(FileOperations):
         frames = ree.rpmb
         self._fat.clear(frames, self._find(frames, _filename(po.uuid, po.obj_id, po.temporary)))
 
-    def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
-        return iter(self._objects(ree.rpmb, uuid))
+    def opendir(self, ree: Ree, uuid: bytes) -> Directory:
+        names = self._objects(ree.rpmb, uuid)
+        if not names:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"RPMB: TA {gp.uuid_str(uuid)} has no objects")
+        return RpmbDirectory(names)
+
+    def readdir(self, ree: Ree, directory: Directory) -> bytes:
+        assert isinstance(directory, RpmbDirectory)
+        for name in directory.names:
+            return name
+        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "RPMB: no more objects")
+
+    def closedir(self, ree: Ree, directory: Directory) -> None:
+        """Nothing is held."""
 
     def all_objects(self, ree: Ree) -> list[tuple[bytes, bytes, FatEntry]]:
         """(owner, identifier, entry) of every object, in the table's order."""

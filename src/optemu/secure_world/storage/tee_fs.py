@@ -6,10 +6,11 @@ by RPC, or a directory of this computer for ``optemu storage``. Failures are Tee
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import Protocol
 
+from optemu.abi import gp
 from optemu.abi.cryp import TEE_USAGE_DEFAULT
+from optemu.errors import TeeError
 
 
 class Files(Protocol):
@@ -91,6 +92,10 @@ class FileHandle:
         return None
 
 
+class Directory:
+    """struct tee_fs_dir: where somebody is who lists a TA's objects."""
+
+
 class FileOperations(ABC):
     """struct tee_file_operations. ``ree`` serves this one call.
 
@@ -132,5 +137,27 @@ class FileOperations(ABC):
         """To ``size`` octets, less or more."""
 
     @abstractmethod
-    def objects(self, ree: Ree, uuid: bytes) -> Iterator[bytes]:
-        """opendir, readdir, closedir: the identifiers of ``uuid``'s objects, in the order upstream lists them."""
+    def opendir(self, ree: Ree, uuid: bytes) -> Directory:
+        """Before the first of ``uuid``'s objects; TEE_ERROR_ITEM_NOT_FOUND when there is not one."""
+
+    @abstractmethod
+    def readdir(self, ree: Ree, directory: Directory) -> bytes:
+        """The next object's identifier, in the order upstream lists them; TEE_ERROR_ITEM_NOT_FOUND after the last."""
+
+    @abstractmethod
+    def closedir(self, ree: Ree, directory: Directory) -> None: ...
+
+    def objects(self, ree: Ree, uuid: bytes) -> list[bytes]:
+        """The identifiers of all of ``uuid``'s objects."""
+        names = []
+        try:
+            directory = self.opendir(ree, uuid)
+            try:
+                while True:
+                    names.append(self.readdir(ree, directory))
+            finally:
+                self.closedir(ree, directory)
+        except TeeError as e:
+            if e.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
+                raise
+        return names

@@ -11,7 +11,7 @@ from optemu.abi.ta_head import TA_FLAG_DONT_CLOSE_HANDLE_ON_CORRUPT_OBJECT
 from optemu.errors import TeeError
 from optemu.secure_world.core.tee_obj import TeeObj, tee_obj_close
 from optemu.secure_world.storage.pobj import PobjUsage
-from optemu.secure_world.storage.tee_fs import FileOperations, Pobj
+from optemu.secure_world.storage.tee_fs import FileOperations, Pobj, Ree
 from optemu.secure_world.syscalls.cryp_attr import (
     tee_obj_attr_copy_from,
     tee_obj_attr_from_binary,
@@ -83,25 +83,23 @@ def _check_id_len(object_id_len: int) -> None:
         raise TeeError(gp.TEE_ERROR_BAD_PARAMETERS, f"an object identifier of {object_id_len} bytes")
 
 
-def read_head(ta: "UserTaCtx", o: TeeObj) -> "Description":
+def read_head(ta: "UserTaCtx", ree: Ree, o: TeeObj) -> "Description":
     """tee_svc_storage_read_head: open the file of ``o`` and make ``o`` what it says. What that is, in short.
 
     TeeError(TEE_ERROR_CORRUPT_OBJECT), or what type and attributes are refused with. ``o.fh`` is open if the file is.
     """
     assert o.pobj is not None
-    assert ta.thread is not None
     po, head_size = o.pobj, abi.TEE_SVC_STORAGE_HEAD.size
-    with ta.tee.storage.ree(ta.thread) as ree:
-        size, o.fh = po.fops.open(ree, po)
-        raw = po.fops.read(ree, o.fh, 0, head_size)
-        if len(raw) != head_size:
-            raise TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"an object of {size} bytes has no head")
-        attr_size, object_size, max_object_size, usage, object_type, have_attrs = abi.TEE_SVC_STORAGE_HEAD.unpack(raw)
-        if head_size + attr_size > size:
-            raise TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{attr_size} bytes of attributes in an object of {size}")
-        tee_obj_set_type(o, object_type, max_object_size)
-        o.data_offset = head_size + attr_size
-        attrs = po.fops.read(ree, o.fh, head_size, attr_size) if attr_size else b""
+    size, o.fh = po.fops.open(ree, po)
+    raw = po.fops.read(ree, o.fh, 0, head_size)
+    if len(raw) != head_size:
+        raise TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"an object of {size} bytes has no head")
+    attr_size, object_size, max_object_size, usage, object_type, have_attrs = abi.TEE_SVC_STORAGE_HEAD.unpack(raw)
+    if head_size + attr_size > size:
+        raise TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{attr_size} bytes of attributes in an object of {size}")
+    tee_obj_set_type(o, object_type, max_object_size)
+    o.data_offset = head_size + attr_size
+    attrs = po.fops.read(ree, o.fh, head_size, attr_size) if attr_size else b""
     if len(attrs) != attr_size:
         raise TeeError(gp.TEE_ERROR_CORRUPT_OBJECT, f"{len(attrs)} of {attr_size} bytes of attributes")
     tee_obj_attr_from_binary(o, attrs)
@@ -155,8 +153,9 @@ def syscall_storage_obj_open(
 
 def _read_and_tell(ta: "UserTaCtx", o: TeeObj, po: Pobj, obj_va: int) -> None:
     assert ta.thread is not None
-    with ta.tee.storage.usage_lock(ta.thread, po):
-        read_head(ta, o)
+    storage = ta.tee.storage
+    with storage.usage_lock(ta.thread, po), storage.ree(ta.thread) as ree:
+        read_head(ta, ree, o)
     ta.space.copy_to_user_private(obj_va, _U32.pack(o.handle))
 
 

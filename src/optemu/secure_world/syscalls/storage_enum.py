@@ -1,7 +1,6 @@
 """Enumerators of persistent objects. Mirrors core/tee/tee_svc_storage.c."""
 
 import struct
-from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from optemu.abi import gp
@@ -12,7 +11,7 @@ from optemu.secure_world.core.storage import Storage
 from optemu.secure_world.core.tee_obj import Handles, new_handle
 from optemu.secure_world.core.thread import Thread
 from optemu.secure_world.storage.pobj import PobjUsage
-from optemu.secure_world.storage.tee_fs import FileOperations
+from optemu.secure_world.storage.tee_fs import Directory, FileOperations, Ree
 from optemu.secure_world.syscalls.storage import new_obj, read_head
 
 if TYPE_CHECKING:
@@ -25,44 +24,47 @@ _U64 = struct.Struct("<Q")
 
 
 class StorageEnum:
-    """struct tee_storage_enum: where it is in the directory of one TA's objects, if it has been started."""
+    """struct tee_storage_enum: where it is in the directory of one TA's objects, if it has been started.
 
-    __slots__ = ("_first", "_names", "_ree", "fops")
+    A directory that is open holds what its file system needs to go on: whoever has a thread closes it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_directory", "_storage", "fops")
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self.fops: FileOperations | None = None
-        self._ree: ThreadRee | None = None
-        self._names: Iterator[bytes] = iter(())
-        self._first: bytes | None = None
+        self._directory = Directory()
 
-    def start(self, storage: Storage, thread: Thread, fops: FileOperations, uuid: bytes) -> None:
+    def start(self, thread: Thread, fops: FileOperations, uuid: bytes) -> None:
         """opendir: TeeError(TEE_ERROR_ITEM_NOT_FOUND) when there is not one object."""
         self.close(thread)
-        self.fops, self._ree = fops, storage.ree(thread)
-        with self._ree as ree:
-            self._names = fops.objects(ree, uuid)
-        self._first = self.next(thread)
+        with self._storage.ree(thread) as ree:
+            self._directory = fops.opendir(ree, uuid)
+            self.fops = fops
 
-    def next(self, thread: Thread) -> bytes:
-        """readdir: the next identifier; TeeError(TEE_ERROR_ITEM_NOT_FOUND) after the last."""
-        obj_id, self._first = self._first, None
-        if obj_id is None and self._ree is not None:
-            self._ree.thread = thread
-            with self._ree:
-                obj_id = next(self._names, None)
-        if obj_id is None:
-            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND)
-        return obj_id
+    def next(self, ree: Ree) -> bytes:
+        """readdir: the next identifier; TeeError(TEE_ERROR_ITEM_NOT_FOUND) after the last, when it is closed as well.
+
+        Upstream has it open until it is reset or freed.
+        """
+        assert self.fops is not None, "it has not been started"
+        try:
+            return self.fops.readdir(ree, self._directory)
+        except TeeError as e:
+            if e.code == gp.TEE_ERROR_ITEM_NOT_FOUND:
+                self._close(ree, self.fops)
+            raise
 
     def close(self, thread: Thread) -> None:
         """closedir."""
-        names, ree = self._names, self._ree
-        self.fops = self._ree = self._first = None
-        self._names = iter(())
-        if ree is not None and isinstance(names, Generator):
-            ree.thread = thread
-            with ree:
-                names.close()
+        if self.fops is not None:
+            with self._storage.ree(thread) as ree:
+                self._close(ree, self.fops)
+
+    def _close(self, ree: Ree, fops: FileOperations) -> None:
+        self.fops = None
+        fops.closedir(ree, self._directory)
 
 
 def close_all_enum(enums: Handles[StorageEnum], thread: Thread) -> None:
@@ -79,7 +81,7 @@ def syscall_storage_alloc_enum(ta: "UserTaCtx", obj_enum: int) -> int:
     if not obj_enum:
         return gp.TEE_ERROR_BAD_PARAMETERS
     handle = new_handle()
-    ta.storage_enums.add(handle, StorageEnum())
+    ta.storage_enums.add(handle, StorageEnum(ta.tee.storage))
     ta.space.copy_to_user_private(obj_enum, _U32.pack(handle))
     return gp.TEE_SUCCESS
 
@@ -104,7 +106,7 @@ def syscall_storage_start_enum(ta: "UserTaCtx", obj_enum: int, storage_id: int) 
     if fops is None:
         enum.close(ta.thread)
         return gp.TEE_ERROR_ITEM_NOT_FOUND
-    enum.start(ta.tee.storage, ta.thread, fops, ta.uuid)
+    enum.start(ta.thread, fops, ta.uuid)
     return gp.TEE_SUCCESS
 
 
@@ -127,24 +129,31 @@ def syscall_storage_next_enum(ta: "UserTaCtx", obj_enum: int, info: int, obj_id:
 def _next(ta: "UserTaCtx", enum: StorageEnum, fops: FileOperations) -> tuple[bytes, bytes]:
     """Identifier and struct utee_object_info of the next object; what was deleted since it was listed is left out."""
     assert ta.thread is not None
+    ree = ta.tee.storage.ree(ta.thread)
     while True:
-        name = enum.next(ta.thread)
+        with ree:
+            name = enum.next(ree)
         try:
-            return name, _describe(ta, fops, name)
+            return name, _describe(ta, ree, fops, name)
         except TeeError as e:
             if e.code != gp.TEE_ERROR_ITEM_NOT_FOUND:
                 raise
 
 
-def _describe(ta: "UserTaCtx", fops: FileOperations, name: bytes) -> bytes:
+def _describe(ta: "UserTaCtx", ree: ThreadRee, fops: FileOperations, name: bytes) -> bytes:
     """struct utee_object_info of the object ``name``, whether somebody has it open or not."""
     assert ta.thread is not None
     storage = ta.tee.storage
     po = storage.pobjs.get(fops, ta.uuid, name, 0, PobjUsage.ENUM)
     o = new_obj(po, po.flags)
     try:
-        with storage.usage_lock(ta.thread, po):
-            described = storage.description(ta.thread, po) or read_head(ta, o)
+        with storage.usage_lock(ta.thread, po), ree:
+            described = storage.description(ree, po)
+            if described is None:
+                described = read_head(ta, ree, o)
+                fh, o.fh = o.fh, None
+                assert fh is not None
+                fops.close(ree, fh)
             return abi.UTEE_OBJECT_INFO.pack(*described, 0, o.handle_flags)
     finally:
         storage.close(ta.thread, o)
