@@ -12,28 +12,20 @@ class ThreadRee:
     Mirrors nothing: upstream's file systems find thread and mutex in global variables.
     """
 
-    __slots__ = ("_mutex", "files")
+    __slots__ = ("_mutex", "files", "thread")
 
     def __init__(self, thread: Thread, mutex: Mutex) -> None:
+        self.thread = thread
         self.files = RpcFiles(thread)
         self._mutex = mutex
 
     @property
-    def thread(self) -> Thread:
-        """Whoever comes back to a directory it has begun to read changes it."""
-        return self.files.thread
-
-    @thread.setter
-    def thread(self, thread: Thread) -> None:
-        self.files.thread = thread
-
-    @property
     def rpmb(self) -> RpmbRpc:
-        return RpmbRpc(self.files.thread)
+        return RpmbRpc(self.thread)
 
     def __enter__(self) -> "ThreadRee":
-        self._mutex.lock(self.files.thread)
+        self._mutex.lock(self.thread)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._mutex.unlock(self.files.thread)
+        self._mutex.unlock(self.thread)

@@ -14,7 +14,6 @@ change must drop the tree and open it again: it is then the committed one.
 
 import hashlib
 import logging
-from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
@@ -31,6 +30,8 @@ log = logging.getLogger("optemu.core")
 
 _IV, _NODE, _HEAD = abi.TEE_FS_HTREE_IV_SIZE, abi.NODE_IMAGE.size, abi.IMAGE.size
 _RUN_MAX: Final = 256 << 10
+_RECENT_MAX: Final = 2
+"""As many blocks has an object of a page, for its head comes first."""
 Head: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
 """iv, tag, enc_fek, imeta, counter"""
 Image: TypeAlias = tuple[bytes, bytes, bytes, int]
@@ -126,8 +127,8 @@ class Htree:
         """Blocks that wait to be written at once."""
         self._front = b""
         """What was read when the file was opened: the heads, the first nodes, and the copies of block 0."""
-        self._cached: tuple[int, bytes] = (-1, b"")
-        """The block that was used last, decrypted."""
+        self._recent: dict[int, bytes] = {}
+        """The blocks that were used last, decrypted."""
 
     @property
     def root_hash(self) -> bytes:
@@ -277,14 +278,25 @@ class Htree:
 
     # --- blocks -------------------------------------------------------------------------------------------
 
-    def read_blocks(self, files: Files, first: int, count: int) -> Iterator[list[bytes]]:
-        """The plaintext of ``count`` blocks from ``first`` on, which must be there; some at a time."""
+    def read_blocks(self, files: Files, first: int, count: int) -> list[bytes]:
+        """The plaintext of ``count`` blocks from ``first`` on, which must be there."""
+        if count <= _RECENT_MAX and all(n in self._recent for n in range(first, first + count)):
+            return [self._recent[n] for n in range(first, first + count)]
         some = _RUN_MAX // (2 * self.layout.block_size)
+        blocks = []
         for n in range(first, first + count, some):
-            yield self._read_run(files, n, min(some, first + count - n))
+            blocks += self._read_run(files, n, min(some, first + count - n))
+        return blocks
 
     def read_block(self, files: Files, num: int) -> bytes:
-        return self._cached[1] if num == self._cached[0] else self._read_run(files, num, 1)[0]
+        block = self._recent.get(num)
+        return self._read_run(files, num, 1)[0] if block is None else block
+
+    def _remember(self, num: int, block: bytes) -> None:
+        self._recent.pop(num, None)
+        self._recent[num] = block
+        if len(self._recent) > _RECENT_MAX:
+            del self._recent[next(iter(self._recent))]
 
     def _read_run(self, files: Files, first: int, count: int) -> list[bytes]:
         """Of blocks that follow each other: both copies at once, of which one is needed."""
@@ -307,7 +319,8 @@ class Htree:
                 short = f"has only {len(crypt)} of its {size} bytes"
                 what = short if len(crypt) < size else "is damaged"
                 raise corrupt(self.name, f"block {first + len(blocks)} {what}") from None
-        self._cached = first + count - 1, blocks[-1]
+        for n, block in enumerate(blocks[-_RECENT_MAX:], first + max(0, count - _RECENT_MAX)):
+            self._remember(n, block)
         return blocks
 
     def write_block(self, files: Files, num: int, block: bytes) -> None:
@@ -324,7 +337,7 @@ class Htree:
         crypt = self._gcm.encrypt(node.iv, block, self._enc_fek + node.iv)
         node.tag = crypt[size:]
         self._front = b""
-        self._cached = num, block
+        self._remember(num, block)
         place = self.layout.block(num, node.flags & abi.HTREE_NODE_COMMITTED_BLOCK)
         if n <= self._committed:
             files.write(self.fd, place, crypt[:size])
@@ -362,7 +375,7 @@ class Htree:
             # Unlike upstream, which leaves the parent with a hash that counts what is no longer there.
             self._dirty.add(n >> 1)
             self._max_node_id = n - 1
-        self._cached = -1, b""
+        self._recent.clear()
         self.set_dirty()
 
     # --- committing ---------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The octets of a file of the REE file system, over its hash tree. Mirrors the primitives of core/tee/tee_ree_fs.c."""
 
-from io import BytesIO
 from typing import Final
 
 from optemu.abi import gp
@@ -52,14 +51,10 @@ def read_data(files: Files, tree: Htree, pos: int, size: int) -> bytes:
     count = (end - 1) // block_size - first + 1
     if count == 1:
         return tree.read_block(files, first)[before : before + end - pos]
-    data = BytesIO()
-    for blocks in tree.read_blocks(files, first, count):
-        if before:
-            blocks[0] = blocks[0][before:]
-            before = 0
-        data.writelines(blocks)
-    data.truncate(end - pos)
-    return data.getvalue()
+    blocks = tree.read_blocks(files, first, count)
+    blocks[-1] = blocks[-1][: end - (first + count - 1) * block_size]
+    blocks[0] = blocks[0][before:]
+    return b"".join(blocks)
 
 
 def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:
