@@ -160,6 +160,21 @@ def test_an_open_object_is_renamed_and_removed(store: Store):
     assert set(store.files.content) == {b"dirf.db"}
 
 
+def test_two_blocks_are_read_once(store: Store):
+    """A page and its head: changed and read again without a look at the file, unless another has changed it."""
+    whole = bytearray(data_of(5000))
+    fh, other = store.create(bytes(whole)), store.open()
+    for handle, text, reads in ((fh, b"first", 0), (fh, b"again", 0), (other, b"other", 2), (fh, b"third", 2)):
+        store.files.calls.clear()
+        store.write(handle, 4094, text)
+        whole[4094:4099] = text
+        assert (text, store.read(handle)) == (text, whole)
+        assert (text, store.files.calls.count("read")) == (text, reads)
+    store.truncate(fh, 4096)
+    store.write(fh, 4096, bytes(9000))
+    assert store.read(fh) == bytes(whole[:4096]) + bytes(9000)
+
+
 def test_what_is_written_anew_goes_to_another_file(store: Store):
     whole, new = bytearray(data_of(MANY)), data_of(MANY - 50, 1)
     fh = store.create(bytes(whole))
