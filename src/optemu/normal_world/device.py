@@ -96,31 +96,26 @@ class PinnedMemory:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # Replaced as one object, so that a reader needs no lock: (start addresses, views).
-        self._ranges: tuple[tuple[int, ...], tuple[memoryview, ...]] = ((), ())
+        # The first begins before all others, so that each address is behind some start, and has no bytes.
+        self._ranges: tuple[tuple[int, ...], tuple[memoryview, ...]] = ((0,), (memoryview(bytearray()),))
 
     def read(self, addr: int, size: int) -> bytes:
         """``size`` bytes at ``addr``; OSError(EFAULT) when they are not all pinned."""
         starts, views = self._ranges
         index = bisect_right(starts, addr) - 1
-        if index >= 0 <= size:
-            begin = addr - starts[index]
-            view = views[index]
-            if begin + size <= view.nbytes:
-                return view[begin : begin + size].tobytes()
-        return self._overlapped(addr, size).tobytes()
+        begin = addr - starts[index]
+        data = views[index][begin : begin + size].tobytes()
+        return data if len(data) == size else self._overlapped(addr, size).tobytes()
 
     def write(self, addr: int, data: bytes | bytearray | memoryview) -> None:
         """Store ``data`` (bytes, or a view of bytes) at ``addr``; OSError(EFAULT) when the place is not all pinned."""
         starts, views = self._ranges
-        size = len(data)
         index = bisect_right(starts, addr) - 1
-        if index >= 0:
-            begin = addr - starts[index]
-            view = views[index]
-            if begin + size <= view.nbytes:
-                view[begin : begin + size] = data
-                return
-        self._overlapped(addr, size)[:] = data
+        begin = addr - starts[index]
+        try:
+            views[index][begin : begin + len(data)] = data
+        except ValueError:
+            self._overlapped(addr, len(data))[:] = data
 
     def _overlapped(self, addr: int, size: int) -> memoryview:
         """Pinned ranges may overlap: one that begins before the last can still cover the access."""

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from optemu.abi import gp, optee_msg
 from optemu.abi import optee_rpc_cmd as rpc
 from optemu.abi import optee_smc as smc
-from optemu.normal_world.driver.params import TeeParam
 from optemu.normal_world.driver.rpc import RPC_COMMANDS
+from optemu.normal_world.driver.supp import Request
 
 VALUE_IN, VALUE_OUT, VALUE_INOUT = 1, 2, 3
 NONCONTIG = optee_msg.OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT | optee_msg.OPTEE_MSG_ATTR_NONCONTIG
@@ -32,13 +32,13 @@ class Room(Normal):
     def __init__(self, **config: Any) -> None:
         super().__init__(**config)
         self.number = self.session()
-        self.asked: list[tuple[int, list[TeeParam]]] = []
+        self.asked: list[tuple[int, list[int]]] = []
         self.answer: Any = lambda func, params: 0
         self.optee.supp.thrd_req = self._thrd_req  # type: ignore[method-assign]
 
-    def _thrd_req(self, func: int, params: list[TeeParam], gone: Any) -> int:
-        self.asked.append((func, params))
-        return int(self.answer(func, params))
+    def _thrd_req(self, request: Request, gone: Any) -> int:
+        self.asked.append((request.func, request.params.copy()))
+        return int(self.answer(request.func, request.params))
 
     def during_a_call(self, script: Any) -> None:
         """One invoke whose serving is ``script(message)``, a generator of RPCs."""
@@ -256,20 +256,18 @@ def test_memory_of_the_supplicant(room: Room) -> None:
     room.ioctl(0xC010A401, struct.pack("<QIi", 5000, 0, -1), priv)
     [shm] = room.task.shms
 
-    def give(func: int, params: list[TeeParam]) -> int:
-        params[0].c = shm.id
+    def give(func: int, params: list[int]) -> int:
+        params[3] = shm.id
         return 0
 
     room.answer = give
     ret, [(attr, _, size, cookie)] = room.rpc(rpc.OPTEE_RPC_CMD_SHM_ALLOC, (VALUE_IN, APPL, 5000, 8))
     assert (ret, attr, size, cookie) == (OK, NONCONTIG, 5000, shm.cookie)
-    [(func, [request])] = room.asked
-    assert (func, request.attr, request.a, request.b) == (rpc.OPTEE_RPC_CMD_SHM_ALLOC, VALUE_INOUT, APPL, 5000)
+    assert room.asked == [(rpc.OPTEE_RPC_CMD_SHM_ALLOC, [VALUE_INOUT, APPL, 5000, 0])]
     assert shm.refs == 2
     freeing = (VALUE_IN, APPL, cookie, 0)
     assert room.rpc(rpc.OPTEE_RPC_CMD_SHM_FREE, freeing)[0] == OK
-    func, [request] = room.asked[-1]
-    assert (func, request.b) == (rpc.OPTEE_RPC_CMD_SHM_FREE, shm.id)
+    assert room.asked[-1] == (rpc.OPTEE_RPC_CMD_SHM_FREE, [VALUE_INOUT, APPL, shm.id, 0])
     assert shm.refs == 1
     assert room.rpc(rpc.OPTEE_RPC_CMD_SHM_FREE, freeing)[0] == BAD, "once"
 
@@ -288,16 +286,16 @@ def test_a_supplicant_that_gives_none(room: Room) -> None:
 
 
 def test_everything_else_is_the_supplicants(room: Room) -> None:
-    def answer(func: int, params: list[TeeParam]) -> int:
-        for p in params:
-            p.a, p.b, p.c = 7, 8, 9
+    def answer(func: int, params: list[int]) -> int:
+        for at in range(0, len(params), 4):
+            params[at + 1 : at + 4] = 7, 8, 9
         return 0xFFFF0008
 
     room.answer = answer
     ret, params = room.rpc(12, (VALUE_IN, 1, 2, 3), (VALUE_OUT, 0, 0, 0), (VALUE_INOUT, 4, 5, 6), (0, 1, 1, 1))
     assert ret == 0xFFFF0008
     assert params == [(1, 1, 2, 3), (2, 7, 8, 9), (3, 7, 8, 9), (0, 1, 1, 1)]
-    assert [p.attr for p in room.asked[0][1]] == [1, 2, 3, 0]
+    assert room.asked[0][1][::4] == [1, 2, 3, 0]
 
 
 def test_references_to_shared_memory(room: Room) -> None:
@@ -305,10 +303,14 @@ def test_references_to_shared_memory(room: Room) -> None:
     [shm] = room.task.shms
     base, cookie = shm.region.base, shm.cookie
     sent: list[Param] = [(6, 10, 90, cookie), (7, 0, 5, 0), (9, base + 20, 80, cookie), (0x20A, 0, 6, 0)]
-    room.answer = lambda func, params: [setattr(p, "b", 77) for p in params] and 0
+
+    def answer(func: int, params: list[int]) -> int:
+        params[2::4] = [77] * 4
+        return 0
+
+    room.answer = answer
     assert room.rpc(2, *sent) == (0, [(6, 10, 77, cookie), (7, 0, 77, 0), sent[2], (0x20A, 0, 77, 0)])
-    seen = [(p.attr, p.a, p.shm) for p in room.asked[0][1]]
-    assert seen == [(6, 10, shm), (7, 0, None), (5, 20, shm), (6, 0, None)]
+    assert room.asked[0][1] == [6, 10, 90, shm.id, 7, 0, 5, TOP, 5, 20, 80, shm.id, 6, 0, 6, TOP]
 
 
 @pytest.mark.parametrize(

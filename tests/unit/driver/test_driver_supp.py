@@ -9,8 +9,7 @@ import pytest
 from driver_fakes import Normal, Param, pack, unpack, until
 
 from optemu.abi import tee_ioctl as ioc
-from optemu.normal_world.driver.params import TeeParam
-from optemu.normal_world.driver.supp import TEEC_ERROR_COMMUNICATION, Supp
+from optemu.normal_world.driver.supp import TEEC_ERROR_COMMUNICATION, Request, Supp
 
 META, META_VALUE = 0x100, 0x103
 NULL = ioc.TEE_MEMREF_NULL
@@ -23,17 +22,20 @@ class Room(Normal):
         super().__init__()
         self.priv = self.device.open("/dev/teepriv0", self.task)
         self.gone = False
-        self.results: dict[int, tuple[int, list[TeeParam]]] = {}
+        self.results: dict[int, tuple[int, list[Param]]] = {}
 
     @property
     def supp(self) -> Supp:
         return self.optee.supp
 
-    def ask(self, func: int, *params: TeeParam) -> threading.Thread:
+    def ask(self, func: int, *params: Param, copied: Any = ()) -> threading.Thread:
         """A caller that waits for the supplicant's answer to ``func``."""
 
         def call() -> None:
-            self.results[func] = self.supp.thrd_req(func, list(params), lambda: self.gone), list(params)
+            numbers = [number for param in params for number in param]
+            outputs = [at for at in range(0, len(numbers), 4) if numbers[at] in (2, 3, 6, 7)]
+            ret = self.supp.thrd_req(Request(func, numbers, outputs, list(copied)), lambda: self.gone)
+            self.results[func] = ret, [*zip(*[iter(numbers)] * 4, strict=True)]
 
         queued = len(self.supp._queue)
         thread = threading.Thread(target=call, daemon=True)
@@ -71,17 +73,17 @@ def room() -> Iterator[Room]:
 
 
 def test_without_meta_parameters(room: Room) -> None:
-    caller = room.ask(2, TeeParam(1, 10, 11, 12), TeeParam(2), TeeParam(3, 20, 21, 22))
+    caller = room.ask(2, (1, 10, 11, 12), (2, 0, 0, 0), (3, 20, 21, 22))
     assert room.recv(FREE, FREE, FREE, FREE) == (0, 2, [(1, 10, 11, 12), (2, 0, 0, 0), (3, 20, 21, 22)])
     assert room.send(0xFFFF0001, (1, 7, 7, 7), (2, 30, 31, 32), (3, 40, 41, 42)) == 0
     caller.join(10)
     ret, params = room.results[2]
     assert ret == 0xFFFF0001
-    assert [(p.a, p.b, p.c) for p in params] == [(10, 11, 12), (30, 31, 32), (40, 41, 42)], "outputs only"
+    assert params == [(1, 10, 11, 12), (2, 30, 31, 32), (3, 40, 41, 42)], "outputs only"
 
 
 def test_with_meta_parameters_requests_overlap(room: Room) -> None:
-    callers = [room.ask(n, TeeParam(3, n)) for n in (5, 6)]
+    callers = [room.ask(n, (3, n, 0, 0)) for n in (5, 6)]
     taken = [room.recv(WITH_META, FREE) for _ in callers]
     assert [(rc, func, params[1]) for rc, func, params in taken] == [(0, 5, (3, 5, 0, 0)), (0, 6, (3, 6, 0, 0))]
     first, second = (params[0] for _, _, params in taken)
@@ -91,18 +93,34 @@ def test_with_meta_parameters_requests_overlap(room: Room) -> None:
     assert room.send(0, first, (3, 55, 0, 0)) == 0
     for caller in callers:
         caller.join(10)
-    assert {func: params[0].a for func, (_, params) in room.results.items()} == {5: 55, 6: 66}
+    assert {func: params[0][1] for func, (_, params) in room.results.items()} == {5: 55, 6: 66}
 
 
 def test_references_go_by_id_and_come_back_as_sizes(room: Room) -> None:
     rc, _ = room.ioctl(ioc.TEE_IOC_SHM_ALLOC, ioc.SHM_ALLOC_DATA.pack(100, 0, -1), room.priv)
     assert rc > 0
     [shm] = room.task.shms
-    caller = room.ask(0, TeeParam(6, 10, 90, 0, shm), TeeParam(7, 0, 5))
+    caller = room.ask(0, (6, 10, 90, shm.id), (7, 0, 5, NULL))
     assert room.recv(FREE, FREE)[2] == [(6, 10, 90, shm.id), (7, 0, 5, NULL)]
     room.send(0, (6, 99, 50, 99), (7, 99, 60, 99))
     caller.join(10)
-    assert [(p.a, p.b) for p in room.results[0][1]] == [(10, 50), (0, 60)]
+    assert room.results[0][1] == [(6, 10, 50, shm.id), (7, 0, 60, NULL)]
+
+
+def test_memory_that_the_supplicant_registered_is_copied(room: Room) -> None:
+    """To it with the request, and back with the answer where that says so."""
+    addr = room.task.BASE + 0x3000
+    assert room.ioctl(ioc.TEE_IOC_SHM_REGISTER, ioc.SHM_REGISTER_DATA.pack(addr, 8, 0, -1), room.priv)[0] >= 0
+    [shm] = room.task.shms
+    for kind, seen in ((5, b"of the r"), (6, b"of the p")):
+        shm.view[:] = b"of the r"
+        caller = room.ask(0, (kind, 0, 8, shm.id), copied=[(0, shm)])
+        assert room.recv(FREE)[2] == [(kind, 0, 8, shm.id)]
+        assert room.task.read(addr, 8) == b"of the r"
+        room.task.write(addr, b"of the p")
+        assert room.send(0, (kind, 0, 8, shm.id)) == 0
+        caller.join(10)
+        assert bytes(shm.view) == seen
 
 
 def test_memory_of_the_supplicant_is_not_registered_by_itself(room: Room) -> None:
@@ -119,9 +137,9 @@ def test_a_supplicant_in_this_process_serves_on_the_callers_thread(room: Room) -
 
     served: list[threading.Thread] = []
     room.supp.lend(serve, [9])
-    param = TeeParam(3, 1)
-    assert room.supp.thrd_req(9, [param], lambda: False) == 0
-    assert param.a == 42
+    param = [3, 1, 0, 0]
+    assert room.supp.thrd_req(Request(9, param, [0], []), lambda: False) == 0
+    assert param == [3, 42, 0, 0]
     assert served == [threading.current_thread()]
 
 
@@ -154,14 +172,14 @@ def test_blocks_of_the_wrong_size(room: Room) -> None:
 
 def test_no_room_for_the_parameters(room: Room) -> None:
     for sent in ([FREE], [WITH_META, FREE]):
-        caller = room.ask(3, TeeParam(1), TeeParam(2))
+        caller = room.ask(3, (1, 0, 0, 0), (2, 0, 0, 0))
         assert room.recv(*sent)[0] == -errno.EINVAL
         caller.join(10)
         assert room.results[3][0] == TEEC_ERROR_COMMUNICATION, "its caller does not wait for a better supplicant"
 
 
 def test_answers_that_fit_no_request(room: Room) -> None:
-    caller = room.ask(4, TeeParam(2))
+    caller = room.ask(4, (2, 0, 0, 0))
     assert room.send(0) == -errno.EINVAL, "which one?"
     assert room.send(0, (META_VALUE, 99, 0, 0), (2, 0, 0, 0)) == -errno.ENOENT
     meta = room.recv(WITH_META, FREE)[2][0]
@@ -204,7 +222,7 @@ def waiting(room: Room, call: Callable[[], Any]) -> tuple[threading.Thread, list
 
 def test_recv_waits_for_a_request(room: Room) -> None:
     thread, results = waiting(room, lambda: room.recv(FREE))
-    caller = threading.Thread(target=lambda: room.supp.thrd_req(8, [], lambda: False), daemon=True)
+    caller = threading.Thread(target=lambda: room.supp.thrd_req(Request(8, [], [], []), lambda: False), daemon=True)
     caller.start()
     thread.join(10)
     assert results == [(0, 8, [])]

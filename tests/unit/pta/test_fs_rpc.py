@@ -91,11 +91,11 @@ def test_errors_come_through(run, call, code):
 def test_a_supplicant_that_lies_about_sizes(run, machine, monkeypatch):
     honest = machine.optee.supp.thrd_req
 
-    def lie(func, params, gone):
-        ret = honest(func, params, gone)
-        for p in params:
-            if func == rpc.OPTEE_RPC_CMD_FS and p.attr in MEMREFS:
-                p.b = (1 << 64) - 1
+    def lie(request, gone):
+        ret = honest(request, gone)
+        for at in request.outputs:
+            if request.func == rpc.OPTEE_RPC_CMD_FS and request.params[at] in MEMREFS:
+                request.params[at + 2] = (1 << 64) - 1
         return ret
 
     def script(thread):

@@ -6,7 +6,7 @@ import pytest
 
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
-from optemu.normal_world.driver.params import MEMREFS, OUTPUTS
+from optemu.normal_world.driver.params import MEMREFS
 from optemu.secure_world.core.param import Value
 from optemu.secure_world.core.pseudo_ta import PtaCall, PtaMemref
 from optemu.secure_world.core.thread import RpcParam
@@ -91,14 +91,14 @@ def lies(machine, monkeypatch):
     """From now on the supplicant answers ``number`` wherever it answers a number."""
 
     def lie_with(number):
-        def lie(func, params, gone):
-            if func in (rpc.OPTEE_RPC_CMD_SHM_ALLOC, rpc.OPTEE_RPC_CMD_SHM_FREE):
-                return honest(func, params, gone)
-            for p in params:
-                if p.attr in MEMREFS and p.attr in OUTPUTS:
-                    p.b = number
-                elif p.attr in OUTPUTS:
-                    p.a = p.b = p.c = number
+        def lie(request, gone):
+            if request.func in (rpc.OPTEE_RPC_CMD_SHM_ALLOC, rpc.OPTEE_RPC_CMD_SHM_FREE):
+                return honest(request, gone)
+            for at in request.outputs:
+                if request.params[at] in MEMREFS:
+                    request.params[at + 2] = number
+                else:
+                    request.params[at + 1 : at + 4] = [number] * 3
             return OK
 
         honest = machine.optee.supp.thrd_req

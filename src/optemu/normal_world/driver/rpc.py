@@ -17,7 +17,8 @@ from optemu.abi.rpmb import RPMB_FRAME_SIZE
 from optemu.board.memory import PAGE_SIZE, Region
 from optemu.errors import explain
 from optemu.normal_world.driver import points
-from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam, from_msg_params
+from optemu.normal_world.driver.params import VALUES, from_msg_memref, from_msg_params
+from optemu.normal_world.driver.supp import Request
 from optemu.normal_world.driver.tee_shm import TeeShm
 from optemu.normal_world.emmc.access import exchange, may_route, split
 
@@ -72,6 +73,7 @@ class RpcArg:
         if count > _MAX_RPC_PARAMS or end > len(view):
             raise OSError(errno.EINVAL, f"an RPC with {count} parameters")
         self.params = list(optee_msg.MSG_PARAM.iter_unpack(view[_HEAD_SIZE:end]))
+        """Attribute, a, b and c of each."""
 
     def set_param(self, n: int, attr: int, a: int, b: int, c: int) -> None:
         optee_msg.MSG_PARAM.pack_into(self.view, _HEAD_SIZE + n * _PARAM_SIZE, attr, a, b, c)
@@ -224,14 +226,19 @@ def _shm_alloc(call: CallContext, arg: RpcArg) -> int:
 def _alloc_suppl(call: CallContext, size: int) -> TeeShm | None:
     """optee_rpc_cmd_alloc_suppl: memory that the supplicant allocates and maps."""
     supp = call.optee.supp
-    param = TeeParam(ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT, rpc_abi.OPTEE_RPC_SHM_TYPE_APPL, size)
-    if supp.thrd_req(rpc_abi.OPTEE_RPC_CMD_SHM_ALLOC, [param], call.gone):
+    request = _shm_request(rpc_abi.OPTEE_RPC_CMD_SHM_ALLOC, size)
+    if supp.thrd_req(request, call.gone):
         return None
     ctx = supp.ctx
-    shm = ctx.shm_get(param.c) if ctx is not None else None
+    shm = ctx.shm_get(request.params[3]) if ctx is not None else None
     if shm is not None:
         call.optee.by_cookie[shm.cookie] = shm
     return shm
+
+
+def _shm_request(cmd: int, size_or_id: int) -> Request:
+    value = [ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT, rpc_abi.OPTEE_RPC_SHM_TYPE_APPL, size_or_id, 0]
+    return Request(cmd, value, [0], [])
 
 
 def _shm_free(call: CallContext, arg: RpcArg) -> int:
@@ -248,8 +255,7 @@ def _shm_free(call: CallContext, arg: RpcArg) -> int:
             return gp.TEE_ERROR_BAD_PARAMETERS
         number = shm.id
         shm.ctx.shm_put(shm)
-        param = TeeParam(ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT, rpc_abi.OPTEE_RPC_SHM_TYPE_APPL, number)
-        optee.supp.thrd_req(rpc_abi.OPTEE_RPC_CMD_SHM_FREE, [param], call.gone)
+        optee.supp.thrd_req(_shm_request(rpc_abi.OPTEE_RPC_CMD_SHM_FREE, number), call.gone)
     else:
         return gp.TEE_ERROR_BAD_PARAMETERS
     return gp.TEE_SUCCESS
@@ -304,11 +310,13 @@ def _rpmb_frames(call: CallContext, arg: RpcArg) -> int:
 def _memory(call: CallContext, arg: RpcArg, n: int) -> memoryview | None:
     """tee_shm_get_va: the memory that parameter ``n`` refers to."""
     try:
-        [param] = from_msg_params(arg.params[n : n + 1], call.optee.by_cookie)
+        attr, a, size, c = arg.params[n]
+        kind = attr & optee_msg.OPTEE_MSG_ATTR_TYPE_MASK
+        offset, shm = from_msg_memref(kind, a, size, c, call.optee.by_cookie)
     except OSError as e:
         log.warning("RPMB: %s", explain(e))
         return None
-    return param.shm.view[param.a : param.a + param.b] if param.shm is not None else None
+    return shm.view[offset : offset + size] if shm is not None else None
 
 
 def _to_supplicant(call: CallContext, arg: RpcArg) -> int:
@@ -316,22 +324,22 @@ def _to_supplicant(call: CallContext, arg: RpcArg) -> int:
     optee = call.optee
     trace = optee.trace
     try:
-        params = from_msg_params(arg.params, optee.by_cookie)
+        request = Request(arg.cmd, *from_msg_params(arg.params, optee.by_cookie))
     except OSError as e:
         log.warning("RPC %s refused: %s", rpc_abi.RPC_CMD_NAMES.get(arg.cmd, arg.cmd), explain(e))
         return gp.TEE_ERROR_BAD_PARAMETERS
     if trace.on:
         trace.enter(points.SUPP_REQ, arg.cmd)
-    ret = optee.supp.thrd_req(arg.cmd, params, call.gone)
+    ret = optee.supp.thrd_req(request, call.gone)
     if trace.on:
         trace.exit(points.SUPP_REQ, ret)
-    for n, p in enumerate(params):
-        if p.attr in OUTPUTS:
-            attr, a, b, c = arg.params[n]
-            if p.attr in MEMREFS:
-                arg.set_param(n, attr, a, p.b, c)
-            else:
-                arg.set_param(n, attr, p.a, p.b, p.c)
+    for at in request.outputs:
+        attr, offset, _, cookie = arg.params[at >> 2]
+        kind, a, b, c = request.params[at : at + 4]
+        if kind in VALUES:
+            arg.set_param(at >> 2, attr, a, b, c)
+        else:
+            arg.set_param(at >> 2, attr, offset, b, cookie)
     return ret
 
 

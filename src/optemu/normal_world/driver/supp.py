@@ -5,30 +5,32 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from optemu.abi import tee_ioctl as ioc
-from optemu.normal_world.driver.params import MEMREFS, OUTPUTS, TeeParam
+from optemu.normal_world.driver.params import VALUES, Copied
 
 if TYPE_CHECKING:
     from optemu.normal_world.driver.interface import Task
     from optemu.normal_world.driver.tee_core import TeeContext
 
 TEEC_ERROR_COMMUNICATION = 0xFFFF000E
-_META = ioc.TEE_IOCTL_PARAM_ATTR_META | ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT
-Answer: TypeAlias = tuple[int, int, int, int]
-"""A parameter as the supplicant sends it: attribute, a, b, c."""
+META = ioc.TEE_IOCTL_PARAM_ATTR_META | ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT
 _ROOM = frozenset((0, ioc.TEE_IOCTL_PARAM_ATTR_META))
 
 
 class Request:
     """struct optee_supp_req."""
 
-    __slots__ = ("_answered", "_done", "func", "params", "ret")
+    __slots__ = ("_answered", "_done", "copied", "func", "outputs", "params", "ret")
 
-    def __init__(self, func: int, params: list[TeeParam]) -> None:
+    def __init__(self, func: int, params: list[int], outputs: list[int], copied: Copied) -> None:
         self.func = func
         self.params = params
+        """The numbers of the parameters; once it is complete, those of ``outputs`` are the answer's."""
+        self.outputs = outputs
+        """Where among the numbers the parameters begin that bring something back."""
+        self.copied = copied
         self.ret = TEEC_ERROR_COMMUNICATION
         self._done = False
         self._answered: threading.Lock | None = None
@@ -99,11 +101,10 @@ class Supp:
         with self._lock:
             self._cond.notify_all()
 
-    def thrd_req(self, func: int, params: list[TeeParam], gone: Callable[[], bool]) -> int:
+    def thrd_req(self, request: Request, gone: Callable[[], bool]) -> int:
         """optee_supp_thrd_req: ask the supplicant and wait; TEE_Result. ``gone`` says when nobody waits any more."""
-        request = Request(func, params)
         with self._lock:
-            serve = self._lend if func in self._lent else None
+            serve = self._lend if request.func in self._lent else None
             if serve is None:
                 self._queue.append(request)
                 self._cond.notify()
@@ -126,10 +127,10 @@ class Supp:
                     if other is request:
                         del held[number]
 
-    def recv(self, ctx: "TeeContext", attrs: Sequence[int]) -> tuple[int, tuple[int, ...], list[TeeParam]]:
-        """optee_supp_recv: wait for a request: (func, numbers of the meta parameter if wanted, the others).
+    def recv(self, ctx: "TeeContext", attrs: Sequence[int]) -> tuple[int, Request]:
+        """optee_supp_recv: wait for a request, and what to call it, 0 where it is the only one. OSError(EINVAL, EINTR).
 
-        ``attrs``: those of the parameters that there is room for. OSError(EINVAL, EINTR).
+        ``attrs``: those of the parameters that there is room for.
         """
         meta = 1 if attrs and attrs[0] == ioc.TEE_IOCTL_PARAM_ATTR_META else 0
         if not _ROOM.issuperset(attrs):
@@ -146,43 +147,43 @@ class Supp:
                 if ctx.gone_since or self.ctx is not ctx:
                     raise OSError(errno.EINTR, "")
                 self._cond.wait()
-            if len(attrs) - meta < len(request.params):
+            if 4 * (len(attrs) - meta) < len(request.params):
                 request.complete()
-                raise OSError(errno.EINVAL, f"no room for {len(request.params)} parameters")
+                raise OSError(errno.EINVAL, f"no room for {len(request.params) >> 2} parameters")
             number = next(self._ids)
             self._taken[number] = request
             if meta:
-                return request.func, (_META, number, 0, 0), request.params
+                return number, request
             self._sync_id = number
-            return request.func, (), request.params
+            return 0, request
 
-    def send(self, ret: int, params: list[Answer], task: "Task") -> None:
-        """optee_supp_send: the answer of ``task`` to a request. OSError(EINVAL, ENOENT, EFAULT)."""
+    def send(self, ret: int, answer: tuple[int, ...], task: "Task") -> None:
+        """optee_supp_send: ``task`` answers, with the numbers of its parameters. OSError(EINVAL, ENOENT, EFAULT)."""
         with self._lock:
             if self._sync_id >= 0:
-                number, rest = self._sync_id, params
+                number = self._sync_id
             else:
-                if not params or params[0][0] != _META:
+                if answer[:1] != (META,):
                     raise OSError(errno.EINVAL, "the answer does not say which request it answers")
-                number, rest = params[0][1], params[1:]
+                number, answer = answer[1], answer[4:]
             request = self._taken.get(number)
             if request is None:
                 self._sync_id = -1  # withdrawn meanwhile: with this answer the supplicant is free again
                 raise OSError(errno.ENOENT, f"nobody waits for an answer to request {number}")
-            if len(rest) != len(request.params):
-                raise OSError(errno.EINVAL, f"{len(rest)} parameters answer {len(request.params)}")
+            params = request.params
+            if len(answer) != len(params):
+                raise OSError(errno.EINVAL, f"{len(answer) >> 2} parameters answer {len(params) >> 2}")
             del self._taken[number]
             self._sync_id = -1
         try:
-            for p, (_, a, b, c) in zip(request.params, rest, strict=True):
-                if p.attr not in OUTPUTS:
-                    continue
-                if p.attr in MEMREFS:
-                    p.b = b
-                    if p.shm is not None:
-                        p.shm.copy_in(task)
+            for at in request.outputs:
+                if params[at] in VALUES:
+                    params[at + 1 : at + 4] = answer[at + 1 : at + 4]
                 else:
-                    p.a, p.b, p.c = a, b, c
+                    params[at + 2] = answer[at + 2]
+            for at, shm in request.copied:
+                if at in request.outputs:
+                    shm.copy_in(task)
             request.ret = ret
         finally:
             request.complete()

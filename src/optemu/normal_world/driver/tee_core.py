@@ -16,6 +16,7 @@ from optemu.normal_world.driver import points
 from optemu.normal_world.driver.interface import Task
 from optemu.normal_world.driver.optee import MsgArg, Optee
 from optemu.normal_world.driver.params import MEMREFS
+from optemu.normal_world.driver.supp import META
 from optemu.normal_world.driver.tee_shm import MAX_SHM_SIZE, TeeShm, keep_size
 
 log = logging.getLogger("optemu.driver")
@@ -349,18 +350,12 @@ def _ioctl_close_session(ctx: TeeContext, arg: int, task: Task) -> int:
 def _ioctl_supp_recv(ctx: TeeContext, arg: int, task: Task) -> int:
     head = ioc.SUPP_RECV_ARG.size
     buf_ptr, block, count = _read_arg(task, arg, head, 4)
-    func, meta, params = ctx.optee.supp.recv(ctx, _SUPP_RECV[count].unpack(block)[2::4])
-    out = list(meta)
-    for p in params:
-        if p.shm is not None:
-            p.shm.copy_out(task)
-            out += (p.attr, p.a, p.b, p.shm.id)
-        elif p.attr in MEMREFS:
-            out += (p.attr, 0, p.b, ioc.TEE_MEMREF_NULL)
-        else:
-            out += (p.attr, p.a, p.b, p.c)
-    count = len(out) >> 2
-    task.write(buf_ptr, _SUPP_RECV[count].pack(func, count, *out))
+    number, request = ctx.optee.supp.recv(ctx, _SUPP_RECV[count].unpack(block)[2::4])
+    for _, shm in request.copied:
+        shm.copy_out(task)
+    params = (META, number, 0, 0, *request.params) if number else request.params
+    count = len(params) >> 2
+    task.write(buf_ptr, _SUPP_RECV[count].pack(request.func, count, *params))
     return 0
 
 
@@ -373,12 +368,11 @@ def _ioctl_supp_send(ctx: TeeContext, arg: int, task: Task) -> int:
     ret, count = ioc.SUPP_SEND_ARG.unpack_from(block)
     if head + count * ioc.PARAM.size > buf_len:
         raise OSError(errno.EINVAL, f"{buf_len} bytes for {count} parameters")
-    params = list(ioc.PARAM.iter_unpack(block[head : head + count * ioc.PARAM.size]))
-    for attr, _, _, _ in params:
-        # Which of them fit a request is the queue's to say.
-        if attr not in _SUPP_ATTRS:
-            raise OSError(errno.EINVAL, f"parameter attribute 0x{attr:x}")
-    ctx.optee.supp.send(ret, params, task)
+    answer = _PARAMS[count].unpack_from(block, head)
+    # Which of them fit a request is the queue's to say.
+    if not _SUPP_ATTRS.issuperset(answer[::4]):
+        raise OSError(errno.EINVAL, "a parameter's attribute says nothing that could be")
+    ctx.optee.supp.send(ret, answer, task)
     return 0
 
 
