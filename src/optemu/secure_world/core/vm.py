@@ -286,16 +286,17 @@ class AddressSpace:
             return denied
         if not size:
             return gp.TEE_SUCCESS
-        if va + size > ADDRESS_END:
+        at, end = va, va + size
+        if end > ADDRESS_END:
             return denied
-        if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and not self.is_private(va, size):
-            return denied
-        at = va
-        while at < va + size:
+        while at < end:
             r = self.find(at)
             if r is None or not _allows(r, flags):
                 return denied
-            at = r.end
+            at = r.va + r.size
+            # What is the TA's own lies in one region.
+            if not flags & gp.TEE_MEMORY_ACCESS_ANY_OWNER and (not r.private or end > at):
+                return denied
         return gp.TEE_SUCCESS
 
     def is_private(self, va: int, size: int) -> bool:
