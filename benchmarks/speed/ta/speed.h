@@ -18,7 +18,7 @@ void generate_key(uint32_t type, uint32_t bits);
 void calls(uint32_t which, uint32_t count);
 void create_object(uint32_t number, const void *buffer, size_t len);
 void write_object(const void *buffer, size_t len);
-void read_object(void *buffer, size_t len);
+void read_object(uint32_t number, void *buffer, size_t len);
 uint32_t count_objects(void);
 
 #endif

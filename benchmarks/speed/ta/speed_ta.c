@@ -34,7 +34,7 @@ TEE_Result TA_InvokeCommandEntryPoint(void *session, uint32_t cmd, uint32_t type
 		write_object(buffer, len);
 		break;
 	case SPEED_CMD_READ:
-		read_object(buffer, len);
+		read_object(b, buffer, len);
 		break;
 	case SPEED_CMD_ENUMERATE:
 		params[0].value.a = count_objects();

@@ -28,14 +28,28 @@ void write_object(const void *buffer, size_t len)
 	must(TEE_WriteObjectData(first, buffer, len));
 }
 
-void read_object(void *buffer, size_t len)
+static void read_all(TEE_ObjectHandle object, void *buffer, size_t len)
 {
 	size_t count = 0;
 
-	must(TEE_SeekObjectData(first, 0, TEE_DATA_SEEK_SET));
-	must(TEE_ReadObjectData(first, buffer, len, &count));
+	must(TEE_ReadObjectData(object, buffer, len, &count));
 	if (count != len)
 		TEE_Panic(TEE_ERROR_SHORT_BUFFER);
+}
+
+void read_object(uint32_t number, void *buffer, size_t len)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+
+	if (number) {
+		must(TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, &number, sizeof(number), TEE_DATA_FLAG_ACCESS_READ,
+					      &object));
+		read_all(object, buffer, len);
+		TEE_CloseObject(object);
+	} else {
+		must(TEE_SeekObjectData(first, 0, TEE_DATA_SEEK_SET));
+		read_all(first, buffer, len);
+	}
 }
 
 uint32_t count_objects(void)
