@@ -26,7 +26,7 @@ def test_passes(pta, caplog):
 
 @pytest.mark.parametrize(
     ("method", "broken"),
-    [("_calc_node_hash", lambda self, n: hashlib.sha256(b"%d" % n).digest()), ("_sync_nodes", lambda self: {})],
+    [("_calc_node_hash", lambda self, n: hashlib.sha256(b"%d" % n).digest()), ("_sync_nodes", lambda self: set())],
 )
 def test_a_broken_tree_is_noticed(pta, monkeypatch, method, broken):
     monkeypatch.setattr(htree.Htree, method, broken)

@@ -2,11 +2,13 @@
 
 A binary tree in heap order: node n stands for block n - 1, its children are 2n and 2n + 1. A node's hash counts its
 own body and its children's hashes, so that the root's says everything of the file; the head, encrypted and
-authenticated with it, says how long the file is. Of head, nodes and blocks there are two copies each: a change writes
-the copy that is not committed and nothing else, children before parents, the head last.
+authenticated with it, says how long the file is. Of head, nodes and blocks there are two copies each: a change goes to
+the copy that is not committed.
 
-Where upstream writes node by node, whole stretches of nodes are written at once here, and those blocks that no
-committed tree can refer to in runs. What is left in the file is the same.
+Where upstream writes each block, node and head by itself, what waits is written here in as few pieces as may be: whole
+pages of nodes, and over committed copies that lie between, if it is known what they hold. What is left in the file is
+the same. The head of the database goes last and by itself, as all of it does upstream: whoever looks at it first knows
+by it what counts. Which version of another file counts, the database says.
 
 The normal world's files are reached through ``Files``, which each call brings along. Whoever gets a TeeError from a
 change must drop the tree and open it again: it is then the committed one.
@@ -32,6 +34,8 @@ _IV, _NODE, _HEAD = abi.TEE_FS_HTREE_IV_SIZE, abi.NODE_IMAGE.size, abi.IMAGE.siz
 _RUN_MAX: Final = 256 << 10
 _RECENT_MAX: Final = 2
 """As many blocks has an object of a page, for its head comes first."""
+_PASSED_MAX: Final = 2
+"""So many copies are written again at most, for that is cheaper than another request."""
 Head: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
 """iv, tag, enc_fek, imeta, counter"""
 Image: TypeAlias = tuple[bytes, bytes, bytes, int]
@@ -123,12 +127,16 @@ class Htree:
         self._block_updated: set[int] = set()
         self._committed = 0
         """Nodes up to this number, or their blocks, may be part of a committed tree."""
-        self._run_at, self._run = 0, bytearray()
-        """Blocks that wait to be written at once."""
+        self._behind = 0
+        """From here on there is nothing of worth in the file."""
+        self._pending: dict[int, bytes] = {}
+        """Copies of blocks that wait to be written, encrypted, by place."""
         self._front = b""
         """What was read when the file was opened: the heads, the first nodes, and the copies of block 0."""
         self._recent: dict[int, bytes] = {}
         """The blocks that were used last, decrypted."""
+        self._copies: dict[int, tuple[int, bytes]] = {}
+        """Of some of these, where their committed copy is, and what it holds."""
 
     @property
     def root_hash(self) -> bytes:
@@ -296,16 +304,18 @@ class Htree:
         self._recent.pop(num, None)
         self._recent[num] = block
         if len(self._recent) > _RECENT_MAX:
-            del self._recent[next(iter(self._recent))]
+            first = next(iter(self._recent))
+            del self._recent[first]
+            self._copies.pop(first, None)
 
     def _read_run(self, files: Files, first: int, count: int) -> list[bytes]:
         """Of blocks that follow each other: both copies at once, of which one is needed."""
-        if self._run:
-            self._flush(files)
         size = self.layout.block_size
         nodes = self._nodes[first + 1 : first + count + 1]
         copies = [2 * n + (node.flags & abi.HTREE_NODE_COMMITTED_BLOCK) for n, node in enumerate(nodes, first)]
         places = self.layout.blocks(copies)
+        if not self._pending.keys().isdisjoint(places):
+            self._write(files, {})
         start, raw, end = 0, self._front, places[-1] + size
         if end > len(raw):
             start = places[0]
@@ -319,8 +329,10 @@ class Htree:
                 short = f"has only {len(crypt)} of its {size} bytes"
                 what = short if len(crypt) < size else "is damaged"
                 raise corrupt(self.name, f"block {first + len(blocks)} {what}") from None
-        for n, block in enumerate(blocks[-_RECENT_MAX:], first + max(0, count - _RECENT_MAX)):
-            self._remember(n, block)
+        for n in range(max(0, count - _RECENT_MAX), count):
+            self._remember(first + n, blocks[n])
+            if first + n + 1 not in self._block_updated:
+                self._copies[first + n] = places[n], raw[places[n] - start : places[n] - start + size]
         return blocks
 
     def write_block(self, files: Files, num: int, block: bytes) -> None:
@@ -338,11 +350,13 @@ class Htree:
         node.tag = crypt[size:]
         self._front = b""
         self._remember(num, block)
-        place = self.layout.block(num, node.flags & abi.HTREE_NODE_COMMITTED_BLOCK)
-        if n <= self._committed:
-            files.write(self.fd, place, crypt[:size])
-        else:
-            self._write_behind(files, place, crypt[:size])
+        self._pending[self._place(n)] = crypt[:size]
+        if len(self._pending) * 2 * size >= _RUN_MAX:
+            self._write(files, {})
+
+    def _place(self, n: int) -> int:
+        """Of the copy of node ``n``'s block that the node means."""
+        return self.layout.block(n - 1, self._nodes[n].flags & abi.HTREE_NODE_COMMITTED_BLOCK)
 
     def _grow(self) -> None:
         self._nodes.append(Node())
@@ -351,24 +365,33 @@ class Htree:
         if (self._max_node_id - 1) // self.layout.group == len(self._pages):
             self._pages.append(self._page())
 
-    def _write_behind(self, files: Files, place: int, crypt: bytes) -> None:
-        """Collect what goes behind all that is committed; between two such blocks there is nothing of worth."""
-        gap = place - self._run_at - len(self._run)
-        if self._run and 0 <= gap <= 2 * self.layout.block_size and len(self._run) < _RUN_MAX:
-            self._run += bytes(gap)
-        else:
-            self._flush(files)
-            self._run_at = place
-        self._run += crypt
-
-    def _flush(self, files: Files) -> None:
-        if self._run:
-            files.write(self.fd, self._run_at, bytes(self._run))
-            self._run.clear()
+    def _write(self, files: Files, others: dict[int, bytes]) -> None:
+        """What waits, and ``others``, heads and pages of nodes by place: all of it is in the file."""
+        size = self.layout.block_size
+        known = dict(self._copies.values())
+        behind = max(self._behind, self.layout.block(self._committed, 0))
+        start, run = 0, bytearray()
+        for place, data in sorted((self._pending | others).items()):
+            run_end = start + len(run)
+            between = range(-(-run_end // size) * size, place, size)
+            if run and len(between) <= _PASSED_MAX and all(p in known or p >= behind for p in between):
+                run += bytes(-run_end % size)
+                for p in between:
+                    run += known.get(p) or bytes(size)
+            else:
+                if run:
+                    files.write(self.fd, start, bytes(run))
+                start, run = place, bytearray()
+            run += data
+        if run:
+            files.write(self.fd, start, bytes(run))
+        self._behind = max(behind, start + len(run))
+        self._pending.clear()
 
     def truncate(self, num: int) -> None:
         """No blocks behind block ``num`` from the next sync on; they stay in the file."""
         while (n := len(self._nodes) - 1) > num + 1:
+            self._pending.pop(self._place(n), None)
             self._nodes.pop()
             self._dirty.discard(n)
             self._block_updated.discard(n)
@@ -376,6 +399,7 @@ class Htree:
             self._dirty.add(n >> 1)
             self._max_node_id = n - 1
         self._recent.clear()
+        self._copies.clear()
         self.set_dirty()
 
     # --- committing ---------------------------------------------------------------------------------------
@@ -385,31 +409,38 @@ class Htree:
         self._dirty.add(1)
 
     def sync_to_storage(self, files: Files) -> None:
-        """All changes are in the file; the last write tells it."""
+        """All changes are in the file."""
         fresh = not self._committed
         if not self._dirty and not fresh:
             return
-        self._flush(files)
-        stretches = {}
+        groups = set(range(len(self._pages))) if fresh else set()
         if self._dirty:
-            stretches = self._sync_nodes()
+            groups |= self._sync_nodes()
             self._update_root()
-        if fresh:
-            self._write_all(files)
-        else:
-            for group, (start, end) in stretches.items():
-                files.write(self.fd, self.layout.nodes(group) + start, bytes(self._pages[group][start:end]))
+        written = self._pending.copy()
+        pages = {}
+        for group in groups:
+            count = len(self._nodes) - 1 - group * self.layout.group
+            pages[self.layout.nodes(group)] = bytes(self._pages[group][: 2 * _NODE * count])
+        if self._uuid is None:
             at = (self._counter & 1) * _HEAD
+            self._write(files, pages)
             files.write(self.fd, at, bytes(self._heads[at : at + _HEAD]))
-        self._committed = len(self._nodes) - 1
+        else:
+            self._write(files, pages | {0: bytes(self._heads)})
+        self._committed, self._behind = len(self._nodes) - 1, 0
+        for num in self._recent:
+            place = self._place(num + 1)
+            if place in written:
+                self._copies[num] = place, written[place]
 
-    def _sync_nodes(self) -> dict[int, tuple[int, int]]:
-        """htree_sync_node_to_storage, into the pages: (first octet, behind the last one) by group, the root's last."""
+    def _sync_nodes(self) -> set[int]:
+        """htree_sync_node_to_storage, into the pages: the groups that have changed."""
         changed = set(self._dirty)
         for n in self._dirty:
             while (n := n >> 1) and n not in changed:
                 changed.add(n)
-        stretches: dict[int, tuple[int, int]] = {}
+        groups = set()
         for n in sorted(changed, reverse=True):
             node = self._nodes[n]
             if n > 1:
@@ -423,11 +454,10 @@ class Htree:
             group, slot = divmod(n - 1, self.layout.group)
             at = (2 * slot + vers) * _NODE
             abi.NODE_IMAGE.pack_into(self._pages[group], at, node.hash, node.iv, node.tag, node.flags)
-            _, end = stretches.get(group, (at, at + _NODE))
-            stretches[group] = at, end
+            groups.add(group)
         self._dirty.clear()
         self._block_updated.clear()
-        return stretches
+        return groups
 
     def _update_root(self) -> None:
         self._counter += 1
@@ -437,13 +467,6 @@ class Htree:
         size = abi.IMETA.size
         at = (self._counter & 1) * _HEAD
         abi.IMAGE.pack_into(self._heads, at, iv, crypt[size:], self._enc_fek, crypt[:size], self._counter)
-
-    def _write_all(self, files: Files) -> None:
-        """Heads and nodes of a file that nobody knows yet."""
-        for group, page in enumerate(self._pages[1:], 1):
-            files.write(self.fd, self.layout.nodes(group), bytes(page))
-        front = self._heads.ljust(self.layout.nodes(0), b"\0") + self._pages[0]
-        files.write(self.fd, 0, bytes(front))
 
 
 def _get_idx_from_counter(counter0: int, counter1: int) -> int | None:
