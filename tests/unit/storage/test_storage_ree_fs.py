@@ -10,7 +10,9 @@ from memory_files import OBJECT, OTHER_TA, TA, MemoryFiles, Store
 
 from optemu.abi import gp
 from optemu.errors import TeeError
+from optemu.secure_world.storage import htree
 from optemu.secure_world.storage.ree_file import MAX_LENGTH
+from optemu.secure_world.storage.ree_fs import ReeFs
 
 MANY = 70 * 4096
 """Octets of an object that is not changed in its place."""
@@ -173,6 +175,21 @@ def test_two_blocks_are_read_once(store: Store):
     store.truncate(fh, 4096)
     store.write(fh, 4096, bytes(9000))
     assert store.read(fh) == bytes(whole[:4096]) + bytes(9000)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 64])
+def test_what_waits_is_written_in_pieces(store: Store, monkeypatch, blocks: int):
+    """However much waits before it is written: no piece passes over what another has just brought."""
+    monkeypatch.setattr(htree, "_RUN_MAX", blocks * 8192)
+    monkeypatch.setattr(ReeFs, "anew_blocks", 1000)
+    pick, whole = random.Random(blocks), bytearray(10 * 4096)
+    fh = store.create(bytes(whole))
+    for _ in range(200):
+        at, octet = pick.randrange(len(whole)), pick.randbytes(1)
+        size = pick.choice((1, 4096, pick.randrange(len(whole))))
+        whole[at : at + size] = octet * len(whole[at : at + size])
+        store.write(fh, at, octet * len(whole[at : at + size]))
+        assert Store(MemoryFiles(store.files.snapshot())).get() == whole
 
 
 def test_what_is_written_anew_goes_to_another_file(store: Store):

@@ -136,7 +136,7 @@ class Htree:
         self._recent: dict[int, bytes] = {}
         """The blocks that were used last, decrypted."""
         self._copies: dict[int, tuple[int, bytes]] = {}
-        """Of some of these, where their committed copy is, and what it holds."""
+        """Of some of these, where their committed copy is, and what it holds, encrypted."""
 
     @property
     def root_hash(self) -> bytes:
@@ -433,6 +433,8 @@ class Htree:
             place = self._place(num + 1)
             if place in written:
                 self._copies[num] = place, written[place]
+            elif num in self._copies and self._copies[num][0] != place:
+                del self._copies[num]
 
     def _sync_nodes(self) -> set[int]:
         """htree_sync_node_to_storage, into the pages: the groups that have changed."""
