@@ -94,14 +94,8 @@ class DirectoryFiles:
 
     def write(self, fd: int, offset: int, data: bytes) -> None:
         self._may_change()
-
-        def write() -> None:
-            done = 0
-            while done < len(data):
-                done += os.pwrite(fd, memoryview(data)[done:], offset + done)
-
         with _failing("writing"):
-            self._unsynced.write(fd, offset, write)
+            self._unsynced.write(fd, offset, data)
 
     def truncate(self, fd: int, size: int) -> None:
         self._may_change()

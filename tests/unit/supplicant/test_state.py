@@ -104,15 +104,23 @@ def opened(unsynced: Unsynced, path: Path) -> int:
     return fd
 
 
-def test_a_commit_waits_for_what_it_stands_on(tmp_path: Path, disk: list[str]) -> None:
+def test_a_commit_waits_for_what_it_stands_on(tmp_path: Path, disk: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     unsynced = Unsynced()
     db, obj = opened(unsynced, tmp_path / "dirf.db"), opened(unsynced, tmp_path / "7")
     parent = os.open(tmp_path, os.O_RDONLY)
     unsynced.renamed(parent)
     for fd, offset in ((obj, 4096), (obj, 0), (db, 4096)):
-        unsynced.write(fd, offset, lambda: None)
+        unsynced.write(fd, offset, b"x")
     assert disk == [], "no commit yet"
-    unsynced.write(db, 4095, lambda: disk.append("head"))
+    pwrite = os.pwrite
+
+    def head(fd: int, data: bytes, offset: int) -> int:
+        disk.append("head")
+        return pwrite(fd, data, offset)
+
+    with monkeypatch.context() as m:
+        m.setattr("os.pwrite", head)
+        unsynced.write(db, 4095, b"x")
     at = disk.index("head")
     assert sorted(disk[:at]) == sorted(["7", "dirf.db", tmp_path.name])
     assert disk[at + 1 :] == ["dirf.db"]
@@ -126,6 +134,17 @@ def test_a_commit_waits_for_what_it_stands_on(tmp_path: Path, disk: list[str]) -
         os.close(fd)
 
 
+def test_few_octets_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda fd, data, offset: pwrite(fd, data[:3], offset))
+    unsynced = Unsynced()
+    for data in (b"0123456789", memoryview(b"abcdefgh"), b""):
+        fd = opened(unsynced, tmp_path / "7")
+        unsynced.write(fd, 2, data)
+        assert (tmp_path / "7").read_bytes()[2 : 2 + len(data)] == data
+        os.close(fd)
+
+
 def test_what_cannot_be_synced_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unsynced = Unsynced()
     db, obj = opened(unsynced, tmp_path / "dirf.db"), opened(unsynced, tmp_path / "7")
@@ -135,9 +154,8 @@ def test_what_cannot_be_synced_is_no_commit(tmp_path: Path, monkeypatch: pytest.
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr("os.fdatasync", refuse)
-    written = []
     with pytest.raises(OSError, match="Input/output"):
-        unsynced.write(db, 0, lambda: written.append(db))
-    assert not written
+        unsynced.write(db, 0, b"x")
+    assert not (tmp_path / "dirf.db").read_bytes()
     for fd in (db, obj):
         os.close(fd)

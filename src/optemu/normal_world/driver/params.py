@@ -20,7 +20,7 @@ Copied: TypeAlias = list[tuple[int, TeeShm]]
 def from_msg_params(
     params: Iterable[tuple[int, int, int, int]], by_cookie: dict[int, TeeShm]
 ) -> tuple[list[int], list[int], Copied]:
-    """optee_from_msg_param, for what the secure world sends: (numbers, where outputs begin, ...). OSError(EINVAL)."""
+    """optee_from_msg_param: (numbers for the supplicant, where among them outputs begin, ...). OSError(EINVAL)."""
     numbers: list[int] = []
     outputs: list[int] = []
     copied: Copied = []

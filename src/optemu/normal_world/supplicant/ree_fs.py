@@ -23,7 +23,7 @@ from optemu.errors import TeeError
 from optemu.normal_world.state import make_directory
 from optemu.normal_world.supplicant.params import Param, bad_parameters, expect
 from optemu.normal_world.supplicant.shm import SharedMemory
-from optemu.normal_world.supplicant.unsynced import Unsynced
+from optemu.normal_world.supplicant.unsynced import Unsynced, write_all
 
 _VALUE_IN: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT
 _VALUE_OUT: Final = ioc.TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT
@@ -58,12 +58,6 @@ def _open(name: bytes, directory: int) -> int:
         return os.open(name, os.O_RDWR | _FILE, dir_fd=directory)
     except OSError:
         return os.open(name, os.O_RDONLY | _FILE, dir_fd=directory)
-
-
-def _pwrite(fd: int, buffer: memoryview, offset: int) -> None:
-    while buffer:
-        count = os.pwrite(fd, buffer, offset)
-        buffer, offset = buffer[count:], offset + count
 
 
 def _signed(number: int) -> int:
@@ -278,9 +272,9 @@ class ReeFs:
         fd, offset, buffer = self._transfer(shm, params)
         try:
             if self._unsynced is not None:
-                self._unsynced.write(fd, offset, _pwrite, fd, buffer, offset)
+                self._unsynced.write(fd, offset, buffer)
             else:
-                _pwrite(fd, buffer, offset)
+                write_all(fd, offset, buffer)
         except OSError as error:
             raise _failed("writing", error) from error
 

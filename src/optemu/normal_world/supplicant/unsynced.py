@@ -7,7 +7,6 @@ of objects, is written; and that is before the answer.
 
 import os
 import threading
-from collections.abc import Callable
 from typing import Final
 
 from optemu.abi.fs_htree import DIRFILE_NAME, REE_FS_BLOCK_SIZE
@@ -39,13 +38,13 @@ class Unsynced:
         """Names have changed there."""
         self._directories.add(os.dup(directory))
 
-    def write(self, fd: int, offset: int, write: Callable[..., None], *args: object) -> None:
-        """Do ``write(*args)``, which changes ``fd`` from ``offset`` on; a commit if that is the head of all objects."""
+    def write(self, fd: int, offset: int, data: bytes | memoryview) -> None:
+        """All of ``data`` at ``offset``; a commit if that is the head of all objects."""
         commit = fd in self._heads and offset < _HEAD_SIZE
         if commit:
             self.sync()
         try:
-            write(*args)
+            write_all(fd, offset, data)
         finally:
             self._files.add(fd)
         if commit:
@@ -72,3 +71,10 @@ class Unsynced:
                     os.fsync(fd)
                 finally:
                     os.close(fd)
+
+
+def write_all(fd: int, offset: int, data: bytes | memoryview) -> None:
+    """All of ``data`` at ``offset`` of the file, however few octets the kernel takes at a time. OSError."""
+    while data:
+        count = os.pwrite(fd, data, offset)
+        data, offset = data[count:], offset + count
