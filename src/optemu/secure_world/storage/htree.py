@@ -131,11 +131,11 @@ class Htree:
         """From here on there is nothing of worth in the file."""
         self._pending: dict[int, bytes] = {}
         """Copies of blocks that wait to be written, encrypted, by place."""
-        self._front = b""
-        """What was read when the file was opened: the heads, the first nodes, and the copies of block 0."""
+        self._front = bytearray()
+        """How the file began when it was opened, with what has been written there since, or waits."""
         self._recent: dict[int, bytes] = {}
         """The blocks that were used last, decrypted."""
-        self._copies: dict[int, tuple[int, bytes]] = {}
+        self._copies: dict[int, tuple[int, bytes | bytearray]] = {}
         """Of some of these, where their committed copy is, and what it holds, encrypted."""
 
     @property
@@ -201,13 +201,13 @@ class Htree:
     def _init_head_from_data(self, files: Files, root_hash: bytes | None) -> list[Version]:
         """Heads with their roots that may be committed: both, when nothing but the head was changed."""
         block_size, at = self.layout.block_size, self.layout.nodes(0)
-        raw = files.read(self.fd, 0, 4 * block_size)
+        raw = files.read(self.fd, 0, (2 + 2 * _RECENT_MAX) * block_size)
         if root_hash is None and self._never_committed(raw):
             raise Unfinished(gp.TEE_ERROR_CORRUPT_OBJECT, f"{self.name}: its creation was interrupted")
         if len(raw) < at + 2 * _NODE:
             raise corrupt(self.name, f"only {len(raw)} bytes of its head can be read")
         self._heads[:] = raw[: 2 * _HEAD]
-        self._front = raw
+        self._front[:] = raw
         first: Version = abi.IMAGE.unpack_from(raw, 0), abi.NODE_IMAGE.unpack_from(raw, at)
         second: Version = abi.IMAGE.unpack_from(raw, _HEAD), abi.NODE_IMAGE.unpack_from(raw, at + _NODE)
         if root_hash is None:
@@ -252,7 +252,7 @@ class Htree:
     def _init_tree_from_data(self, files: Files) -> None:
         group, nodes = self.layout.group, self._nodes
         start, size, last = self.layout.nodes(0), 2 * _NODE * group, self._max_node_id or 1
-        raw = self._front[start : start + size]
+        raw: bytes | bytearray = self._front[start : start + size]
         for first in range(0, last, group):
             count = min(group, last - first)
             if first:
@@ -271,7 +271,7 @@ class Htree:
             if self._calc_node_hash(n) != self._nodes[n].hash:
                 raise corrupt(self.name, f"node {n} is damaged")
 
-    def _page(self, raw: bytes = b"") -> bytearray:
+    def _page(self, raw: bytes | bytearray = b"") -> bytearray:
         return bytearray(raw.ljust(2 * _NODE * self.layout.group, b"\0"))
 
     def _calc_node_hash(self, n: int) -> bytes:
@@ -314,10 +314,11 @@ class Htree:
         nodes = self._nodes[first + 1 : first + count + 1]
         copies = [2 * n + (node.flags & abi.HTREE_NODE_COMMITTED_BLOCK) for n, node in enumerate(nodes, first)]
         places = self.layout.blocks(copies)
-        if not self._pending.keys().isdisjoint(places):
-            self._write(files, {})
-        start, raw, end = 0, self._front, places[-1] + size
+        start, end = 0, places[-1] + size
+        raw: bytes | bytearray = self._front
         if end > len(raw):
+            if not self._pending.keys().isdisjoint(places):
+                self._write(files, {})
             start = places[0]
             raw = files.read(self.fd, start, end - start)
         decrypt, enc_fek, blocks = self._gcm.decrypt, self._enc_fek, []
@@ -348,9 +349,11 @@ class Htree:
         node.iv = self._rng.read(_IV)
         crypt = self._gcm.encrypt(node.iv, block, self._enc_fek + node.iv)
         node.tag = crypt[size:]
-        self._front = b""
         self._remember(num, block)
-        self._pending[self._place(n)] = crypt[:size]
+        place = self._place(n)
+        self._pending[place] = crypt[:size]
+        if place + size <= len(self._front):
+            self._front[place : place + size] = crypt[:size]
         if len(self._pending) * 2 * size >= _RUN_MAX:
             self._write(files, {})
 
