@@ -99,12 +99,13 @@ class Mobj:
 
 
 def nsec_runs(memory: PhysicalMemory, pages: tuple[int, ...]) -> tuple[Run, ...] | None:
-    """The pages as contiguous runs of non-secure memory; None when one of them is not that."""
+    """The pages as contiguous runs of non-secure memory; None when one of them is not that, or no page."""
     runs = []
     start = 0
     while start < len(pages):
         region = memory.find(pages[start], secure=False)
-        if region is None:
+        # Those that follow the first of a run are as much a page's address as that.
+        if region is None or pages[start] & _PAGE_MASK:
             return None
         most = min(len(pages) - start, (region.base + region.size - pages[start]) // PAGE)
         end = start + _contiguous(pages, start, most)
@@ -137,7 +138,7 @@ def read_page_list(memory: PhysicalMemory, buffer: int, count: int) -> tuple[int
         entries = struct.unpack_from(f"<{take + 1}Q", region.view, buffer - region.base)
         pages += entries[:take]
         if len(pages) == count:
-            return None if any(page & _PAGE_MASK for page in pages) else tuple(pages)
+            return tuple(pages)
         buffer = entries[take]
 
 
