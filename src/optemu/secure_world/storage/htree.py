@@ -16,6 +16,7 @@ change must drop the tree and open it again: it is then the committed one.
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from cryptography.exceptions import InvalidTag
@@ -286,15 +287,14 @@ class Htree:
 
     # --- blocks -------------------------------------------------------------------------------------------
 
-    def read_blocks(self, files: Files, first: int, count: int) -> list[bytes]:
-        """The plaintext of ``count`` blocks from ``first`` on, which must be there."""
+    def read_blocks(self, files: Files, first: int, count: int) -> Iterator[list[bytes]]:
+        """The plaintext of ``count`` blocks from ``first`` on, which must be there; some at a time."""
         if count <= _RECENT_MAX and all(n in self._recent for n in range(first, first + count)):
-            return [self._recent[n] for n in range(first, first + count)]
+            yield [self._recent[n] for n in range(first, first + count)]
+            return
         some = _RUN_MAX // (2 * self.layout.block_size)
-        blocks = []
         for n in range(first, first + count, some):
-            blocks += self._read_run(files, n, min(some, first + count - n))
-        return blocks
+            yield self._read_run(files, n, min(some, first + count - n))
 
     def read_block(self, files: Files, num: int) -> bytes:
         block = self._recent.get(num)

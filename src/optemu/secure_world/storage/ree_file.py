@@ -1,5 +1,6 @@
 """The octets of a file of the REE file system, over its hash tree. Mirrors the primitives of core/tee/tee_ree_fs.c."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from optemu.abi import gp
@@ -43,18 +44,24 @@ class ReeFile(FileHandle):
 
 def read_data(files: Files, tree: Htree, pos: int, size: int) -> bytes:
     """ree_fs_read_primitive: up to ``size`` octets at ``pos``, fewer at the end."""
+    return b"".join(read_runs(files, tree, pos, size))
+
+
+def read_runs(files: Files, tree: Htree, pos: int, size: int) -> Iterator[bytes]:
+    """``read_data``, some octets at a time."""
     block_size = tree.layout.block_size
-    end = min(pos + size, tree.length)
-    if pos >= end:
-        return b""
+    left = min(size, tree.length - pos)
+    if left <= 0:
+        return
     first, before = divmod(pos, block_size)
-    count = (end - 1) // block_size - first + 1
-    if count == 1:
-        return tree.read_block(files, first)[before : before + end - pos]
-    blocks = tree.read_blocks(files, first, count)
-    blocks[-1] = blocks[-1][: end - (first + count - 1) * block_size]
-    blocks[0] = blocks[0][before:]
-    return b"".join(blocks)
+    count = (pos + left - 1) // block_size - first + 1
+    for blocks in tree.read_blocks(files, first, count):
+        if before:
+            blocks[0] = blocks[0][before:]
+            before = 0
+        octets = b"".join(blocks)[:left]
+        left -= len(octets)
+        yield octets
 
 
 def write_data(files: Files, tree: Htree, pos: int, data: bytes) -> None:

@@ -9,7 +9,7 @@ One call at a time: whoever calls sees to that (ree_fs_mutex).
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol, TypeVar
 
 from optemu.abi import gp
@@ -19,7 +19,7 @@ from optemu.secure_world.crypto.provider import Rng
 from optemu.secure_world.storage.dirfile import Dirfile, Entry, file_name
 from optemu.secure_world.storage.htree import Htree, Unfinished
 from optemu.secure_world.storage.key_manager import KeyManager
-from optemu.secure_world.storage.ree_file import FileName, ReeFile, read_data, truncate_data, write_data
+from optemu.secure_world.storage.ree_file import FileName, ReeFile, read_data, read_runs, truncate_data, write_data
 from optemu.secure_world.storage.tee_fs import Directory, FileHandle, FileOperations, Files, Pobj, Ree
 
 log = logging.getLogger("optemu.core")
@@ -269,10 +269,13 @@ class ReeFs(FileOperations):
         self._put_dirh(ree)
 
     def read(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> bytes:
+        return b"".join(self.read_runs(ree, fh, pos, size))
+
+    def read_runs(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> Iterator[bytes]:
         assert isinstance(fh, ReeFile)
         # It need not be put back: it stays open as long as the handle is, and nothing is changed.
         fh.tree = self._committed(ree.files, self._get_dirh(ree), fh)
-        return read_data(ree.files, fh.tree, pos, size)
+        return read_runs(ree.files, fh.tree, pos, size)
 
     def write(self, ree: Ree, fh: FileHandle, pos: int, data: bytes) -> None:
         assert isinstance(fh, ReeFile)

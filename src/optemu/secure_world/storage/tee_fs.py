@@ -6,6 +6,7 @@ by RPC, or a directory of this computer for ``optemu storage``. Failures are Tee
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Protocol
 
 from optemu.abi import gp
@@ -120,6 +121,10 @@ class FileOperations(ABC):
     @abstractmethod
     def read(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> bytes:
         """Up to ``size`` octets at ``pos``, fewer at the end."""
+
+    def read_runs(self, ree: Ree, fh: FileHandle, pos: int, size: int) -> Iterator[bytes]:
+        """``read``, some octets at a time: a long object need not be in memory as a whole."""
+        yield self.read(ree, fh, pos, size)
 
     @abstractmethod
     def write(self, ree: Ree, fh: FileHandle, pos: int, data: bytes) -> None:

@@ -38,18 +38,19 @@ def syscall_storage_obj_read(ta: "UserTaCtx", obj: int, data: int, length: int, 
     o = _accessible(ta, obj, abi.TEE_DATA_FLAG_ACCESS_READ, length)
     assert o.pobj is not None
     assert o.fh is not None
+    size, done = min(length, OBJECT_DATA_MAX), 0
     try:
         with ta.tee.storage.ree(ta.thread) as ree:
-            size = min(length, OBJECT_DATA_MAX)
-            octets = o.pobj.fops.read(ree, o.fh, o.data_offset + o.ds_pos, size) if size else b""
+            for octets in o.pobj.fops.read_runs(ree, o.fh, o.data_offset + o.ds_pos, size) if size else ():
+                if data:
+                    ta.space.copy_to_user(data + done, octets)
+                done += len(octets)
     except TeeError as e:
         if e.code == gp.TEE_ERROR_CORRUPT_OBJECT:
             remove_corrupt_obj(ta, o)
         raise
-    if data:
-        ta.space.copy_to_user(data, octets)
-    o.ds_pos += len(octets)
-    ta.space.copy_to_user_private(count, _U64.pack(len(octets)))
+    o.ds_pos += done
+    ta.space.copy_to_user_private(count, _U64.pack(done))
     return gp.TEE_SUCCESS
 
 
