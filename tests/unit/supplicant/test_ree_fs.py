@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from optemu.abi import gp
 from optemu.abi import optee_rpc_cmd as rpc
+from optemu.errors import TeeError
 from optemu.normal_world.device import EmulatedDevice
 from optemu.normal_world.supplicant import Supplicant
+from optemu.normal_world.supplicant.ree_fs import ReeFs
 
 FS = rpc.OPTEE_RPC_CMD_FS
 OPEN, CREATE, CLOSE, READ, WRITE, TRUNCATE, REMOVE, RENAME, OPENDIR, CLOSEDIR, READDIR = range(11)
@@ -219,12 +221,23 @@ def test_a_fifo_does_not_hold_the_supplicant(files, state):
 
 def test_numbers_that_are_not_open(files):
     """Descriptors of the process, above all its standard streams, are none of the secure world's."""
-    files.create(b"a")
-    for number in (1, 2, 7, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63) + 1):
+    fd = files.create(b"a")
+    for number in {1, 2, fd + 1, fd + 2, 0x7FFFFFFF, 0xFFFFFFFF, (1 << 63) + 1} - {fd}:
         assert files.read(number, 0, 4)[0] == gp.TEE_ERROR_GENERIC
         assert files.write(number, 0, b"x") == gp.TEE_ERROR_GENERIC
         assert files.numbered(TRUNCATE, number, 0) == gp.TEE_ERROR_GENERIC
         assert files.numbered(CLOSE, number) == gp.TEE_ERROR_GENERIC
+
+
+def test_a_number_means_a_file_to_one_supplicant(tmp_path):
+    """What the core still has open by it is not what the next supplicant opens."""
+    one, next_one = ReeFs(tmp_path), ReeFs(tmp_path)
+    numbers = [fs.open_items.add(os.open(tmp_path, os.O_RDONLY)) for fs in (one, one, next_one, next_one)]
+    assert len({*numbers}) == 4
+    with pytest.raises(TeeError, match="is open"):
+        next_one.open_items.file(numbers[0])
+    for fs in (one, next_one):
+        fs.close()
 
 
 def test_offsets_that_cannot_be(files):

@@ -10,6 +10,7 @@ Upstream opens files with O_SYNC; here, if asked to, what has to be on the disk 
 
 import contextlib
 import errno
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -65,20 +66,22 @@ def _signed(number: int) -> int:
     return number - (1 << 64) if number >> 63 else number
 
 
+_numbers: Final = itertools.count()
+"""Of all supplicants there are: what the core has open from one that is gone means no file of the next."""
+
+
 class _OpenItems:
     """What the secure world has open, by number."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._items: dict[int, int | Iterator[bytes]] = {}
-        self._next = 0
 
     def add(self, item: "int | Iterator[bytes]") -> int:
         with self._lock:
             # 31 bits: the core keeps it in an int.
-            while (number := self._next) in self._items:
-                self._next = (self._next + 1) & 0x7FFFFFFF
-            self._next = (number + 1) & 0x7FFFFFFF
+            while (number := next(_numbers) & 0x7FFFFFFF) in self._items:
+                pass
             self._items[number] = item
         return number
 
