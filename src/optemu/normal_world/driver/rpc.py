@@ -69,7 +69,7 @@ class RpcArg:
         head = optee_msg.MSG_ARG.unpack_from(view, 0)
         self.cmd = head[0]
         count = head[7]
-        end = _HEAD_SIZE + _PARAM_SIZE * count
+        end = optee_msg.msg_arg_size(count)
         if count > _MAX_RPC_PARAMS or end > len(view):
             raise OSError(errno.EINVAL, f"an RPC with {count} parameters")
         self.params = list(optee_msg.MSG_PARAM.iter_unpack(view[_HEAD_SIZE:end]))

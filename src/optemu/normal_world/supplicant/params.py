@@ -100,16 +100,12 @@ class Request:
 
 def value(params: list[Param], index: int) -> Param:
     """Parameter ``index``, which has to be a value."""
-    if index >= len(params) or params[index].attr & _TYPE not in _VALUES:
-        raise bad_parameters(f"parameter {index} is no value")
-    return params[index]
+    return _of_type(params, index, _VALUES, "value")
 
 
 def memref(params: list[Param], index: int) -> Param:
     """Parameter ``index``, which has to be a memory reference."""
-    if index >= len(params) or params[index].attr & _TYPE not in _MEMREFS:
-        raise bad_parameters(f"parameter {index} is no memory reference")
-    return params[index]
+    return _of_type(params, index, _MEMREFS, "memory reference")
 
 
 def exactly(params: list[Param], count: int) -> None:
@@ -119,19 +115,21 @@ def exactly(params: list[Param], count: int) -> None:
 
 def expect(params: list[Param], *attrs: int) -> list[Param]:
     """``params``, which must have these types and be no more."""
-    for p, attr in zip(params, attrs, strict=False):
-        if p.attr & _TYPE != attr:
-            break
-    else:
-        if len(params) == len(attrs):
-            return params
-    seen = tuple(p.attr & _TYPE for p in params)
-    raise bad_parameters(f"parameters of types {seen} instead of {attrs}")
+    seen = tuple([p.attr & _TYPE for p in params])
+    if seen != attrs:
+        raise bad_parameters(f"parameters of types {seen} instead of {attrs}")
+    return params
 
 
 def uuid_octets(param: Param) -> bytes:
     """The 16 octets of a UUID in a value's ``a`` and ``b``."""
     return _UUID.pack(param.a, param.b)
+
+
+def _of_type(params: list[Param], index: int, attrs: tuple[int, ...], name: str) -> Param:
+    if index >= len(params) or params[index].attr & _TYPE not in attrs:
+        raise bad_parameters(f"parameter {index} is no {name}")
+    return params[index]
 
 
 def bad_parameters(message: str) -> TeeError:

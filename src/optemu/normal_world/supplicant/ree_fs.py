@@ -301,16 +301,10 @@ class ReeFs:
 
     def remove(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] memref 1: name. Directories that are left empty go too."""
-        *directories, name = path = _path(shm, params[1])
-        try:
-            parent, _ = self._walk(directories)
-            try:
-                os.unlink(name, dir_fd=parent)
-            finally:
-                _leave(parent, directories)
-        except OSError as error:
-            raise _failed(_shown(path), error) from error
-        self._prune(directories, 2)
+        path = _path(shm, params[1])
+        with _failing(_shown(path)), self._parent(path) as parent:
+            os.unlink(path[-1], dir_fd=parent)
+        self._prune(path[:-1], 2)
 
     def rename(self, shm: SharedMemory, params: list[Param]) -> None:
         """[in] value 0.b: may replace; memref 1: old name; memref 2: new name."""

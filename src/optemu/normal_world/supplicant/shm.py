@@ -1,5 +1,6 @@
 """Shared memory the supplicant gives to the secure world: RPC SHM_ALLOC and SHM_FREE. Mirrors tee_supplicant.c."""
 
+import contextlib
 import mmap
 import struct
 import threading
@@ -87,10 +88,9 @@ class SharedMemory:
         """The mapping goes with ``shm``, or when another request that fills it right now is done."""
         if shm.pin is not None:
             self._device.unpin(shm.pin)
-        try:
+        # When the device is closed, so are its descriptors.
+        with contextlib.suppress(OSError):
             self._device.close_fd(shm.fd)
-        except OSError:
-            return  # The device is closed, and so are its descriptors.
 
     def view(self, ref: Param) -> memoryview | None:
         """The bytes a memory reference means; None for memory that is not there, which asks for a size."""

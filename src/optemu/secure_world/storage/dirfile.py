@@ -105,11 +105,10 @@ class Dirfile:
 
     def entry_named(self, uuid: bytes, obj_id: bytes) -> tuple[int, Entry]:
         """The object's entry, and which one it is; TEE_ERROR_ITEM_NOT_FOUND when there is no such object."""
-        idx = self._by_name.get((uuid, obj_id))
-        entry = None if idx is None else self.entries[idx]
-        if idx is None or entry is None:
+        idx = self.find(uuid, obj_id)
+        if idx is None:
             raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, f"TA {gp.uuid_str(uuid)} has no object {obj_id!r}")
-        return idx, entry
+        return idx, self.entry(idx)
 
     def entry_of(self, number: int) -> Entry | None:
         """The entry that file ``number`` belongs to; None when its object was removed."""

@@ -74,8 +74,7 @@ class Layout:
         return (1 + 2 * group * self.group) * self.block_size
 
     def block(self, num: int, vers: int) -> int:
-        copy = 2 * num + vers
-        return (2 + copy + copy // (2 * self.group - 1)) * self.block_size
+        return self.blocks([2 * num + vers])[0]
 
     def blocks(self, copies: list[int]) -> list[int]:
         """As ``block``, of many: copies 2n and 2n + 1 are those of block n."""

@@ -117,9 +117,10 @@ class RpmbFs(FileOperations):
 
     def readdir(self, ree: Ree, directory: Directory) -> bytes:
         assert isinstance(directory, RpmbDirectory)
-        for name in directory.names:
-            return name
-        raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "RPMB: no more objects")
+        name = next(directory.names, None)
+        if name is None:
+            raise TeeError(gp.TEE_ERROR_ITEM_NOT_FOUND, "RPMB: no more objects")
+        return name
 
     def closedir(self, ree: Ree, directory: Directory) -> None:
         """Nothing is held."""

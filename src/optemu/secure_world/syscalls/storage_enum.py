@@ -148,12 +148,7 @@ def _describe(ta: "UserTaCtx", ree: ThreadRee, fops: FileOperations, name: bytes
     o = new_obj(po, po.flags)
     try:
         with storage.usage_lock(ta.thread, po), ree:
-            described = storage.description(ree, po)
-            if described is None:
-                described = read_head(ta, ree, o)
-                fh, o.fh = o.fh, None
-                assert fh is not None
-                fops.close(ree, fh)
+            described = storage.description(ree, po) or read_head(ta, ree, o)
             return abi.UTEE_OBJECT_INFO.pack(*described, 0, o.handle_flags)
     finally:
         storage.close(ta.thread, o)
